@@ -1,0 +1,1 @@
+"""Group tables and the group report."""

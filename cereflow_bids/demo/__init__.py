@@ -1,0 +1,1 @@
+"""A digital brain, written as vendor DICOM, taken through the ordinary commands."""

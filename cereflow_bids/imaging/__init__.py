@@ -1,0 +1,1 @@
+"""Motion, masks, registration and resampling: arrays and affines in, arrays and affines out."""

@@ -1,0 +1,1 @@
+"""What each vendor's ASL series are and what their headers hold."""

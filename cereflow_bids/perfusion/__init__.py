@@ -1,0 +1,1 @@
+"""Kinetic models, calibration and CBF: array functions on NumPy and SciPy."""

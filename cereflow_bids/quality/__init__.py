@@ -1,0 +1,1 @@
+"""Quality: one measure per function."""

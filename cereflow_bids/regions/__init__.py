@@ -1,0 +1,1 @@
+"""Atlases, regional statistics, asymmetry."""

@@ -1,0 +1,1 @@
+"""Figures, templates, HTML and PDF."""

@@ -1,0 +1,1 @@
+"""The participant graph in nipype, its execution, resume and status."""
