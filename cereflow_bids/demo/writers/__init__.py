@@ -1,0 +1,1 @@
+"""Vendor DICOM, written from arrays, as scanners of three manufacturers export it."""
