@@ -1,0 +1,66 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+# The lock file was resolved for Python 3.11, so that one is preferred where there are several.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+JOBS ?= 2
+
+# nipype asks a server for its newest version at import unless told not to.
+export NO_ET = 1
+
+.PHONY: help setup system demo test coverage lint format docs lock clean
+
+help:
+	@echo "make setup     create $(VENV) and install everything, system libraries included"
+	@echo "make demo      run the main job end to end on a digital brain; prints where to look"
+	@echo "make test      run the tests, $(JOBS) at a time (JOBS=n for another number)"
+	@echo "make coverage  run the tests and report which lines they reach"
+	@echo "make lint      check style, types and the direction of imports"
+	@echo "make format    put the code into the house style"
+	@echo "make docs      write docs/outputs.md anew from derivatives_spec/"
+	@echo "make lock      resolve requirements.lock anew"
+	@echo "make clean     remove $(VENV), caches and the demo's output"
+
+setup: system $(STAMP)
+
+system:
+	@bash scripts/system_libraries.sh
+
+# `system` comes first but does not make the stamp old: an unchanged setup is a matter of milliseconds.
+$(STAMP): requirements.lock pyproject.toml | system
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" bash scripts/python_environment.sh
+	@touch $@
+
+demo: setup
+	$(BIN)/cereflow-demo demo
+
+# Each worker computes with one thread: more would only fight over the same cores.
+test: export ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS = 1
+test: export OMP_NUM_THREADS = 1
+test: export OPENBLAS_NUM_THREADS = 1
+test: setup
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+coverage: setup
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report term-missing:skip-covered
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: setup
+	$(BIN)/python docs/generate_outputs.py
+
+lock:
+	@PYTHON="$(PYTHON)" bash scripts/lock.sh
+
+clean:
+	rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
