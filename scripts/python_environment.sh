@@ -24,7 +24,7 @@ fi
 pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet --progress-bar off)
 echo "Installing Python packages into $VENV (about 1 GB to download the first time)"
 if [ "$version" = "$needed" ]; then
-    "${pip[@]}" --require-hashes -r requirements.lock
+    "${pip[@]}" --use-pep517 --require-hashes -r requirements.lock
     # The build tools are in the lock file: nothing that is not locked gets in.
     "${pip[@]}" --no-deps --no-build-isolation --editable .
 else

@@ -48,4 +48,4 @@ fi
 echo "Installing system packages: ${missing[*]}"
 "${may[@]}" apt-get update -qq
 "${may[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -qq --yes --no-install-recommends "${missing[@]}"
+    apt-get install -qq --yes --no-install-recommends "${missing[@]}" >/dev/null
