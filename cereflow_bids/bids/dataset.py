@@ -1,0 +1,244 @@
+"""A BIDS dataset through pybids: ASL runs out, each on its own terms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cereflow_bids.bids.metadata import read_calibration, read_labeling
+from cereflow_bids.bids.run import VOLUME_TYPES, AslRun
+from cereflow_bids.bids.sidecar import Sidecar
+from cereflow_bids.errors import CereflowError, InputError, UsageError
+
+if TYPE_CHECKING:
+    from bids import BIDSLayout
+    from bids.layout import BIDSFile
+
+ENTITIES = {
+    "subject": "sub",
+    "session": "ses",
+    "task": "task",
+    "acquisition": "acq",
+    "reconstruction": "rec",
+    "direction": "dir",
+    "run": "run",
+}
+ACQUISITION_KEYS = (
+    "Manufacturer",
+    "ManufacturersModelName",
+    "MagneticFieldStrength",
+    "MRAcquisitionType",
+    "ArterialSpinLabelingType",
+    "M0Type",
+    "BackgroundSuppression",
+    "TotalAcquiredPairs",
+    "EchoTime",
+    "RepetitionTimePreparation",
+)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs the user wants. Labels without prefix; empty means all."""
+
+    participants: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    filters: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A run that cannot be processed as it is, and why."""
+
+    stem: str
+    participant: str
+    error: CereflowError
+
+
+def open_dataset(bids_dir: Path, database_dir: Path | None = None) -> BIDSLayout:
+    """Index a raw dataset; nothing is written into it.
+
+    Raises
+    ------
+    UsageError
+        If the folder is not a BIDS dataset.
+    """
+    from bids import BIDSLayout
+
+    if not (bids_dir / "dataset_description.json").is_file():
+        raise UsageError(
+            "no dataset_description.json, so this is not a BIDS dataset.",
+            where=str(bids_dir),
+            fix="give the top folder of the dataset; cereflow-convert makes one from DICOM.",
+        )
+    return BIDSLayout(bids_dir, validate=False, derivatives=False, database_path=database_dir)
+
+
+def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun], list[Rejected]]:
+    """Build the AslRun of each selected ``_asl`` file; a bad one never stops the others.
+
+    Raises
+    ------
+    UsageError
+        If a participant that was asked for is not there, or nothing is left to do.
+    """
+    known = set(layout.get_subjects())
+    unknown = [label for label in selection.participants if label not in known]
+    if unknown:
+        raise UsageError(
+            f"participant {', '.join(unknown)} is not in the dataset.",
+            fix=f"choose from {', '.join(sorted(known)) or 'none: the dataset is empty'}.",
+        )
+    runs, rejected = [], []
+    for image in _asl_files(layout, selection):
+        stem = run_stem(image.entities)
+        try:
+            runs.append(build_run(layout, image))
+        except CereflowError as error:
+            rejected.append(Rejected(stem, image.entities["subject"], error))
+    if not runs and not rejected:
+        raise UsageError(
+            "no _asl image matches.", fix="check --participant-label, --session-label and filters."
+        )
+    return runs, rejected
+
+
+def run_stem(entities: dict[str, Any]) -> str:
+    """Return the entities of a file without its suffix, in BIDS order."""
+    return "_".join(
+        f"{short}-{entities[name]}" for name, short in ENTITIES.items() if name in entities
+    )
+
+
+def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
+    """Read and validate one run.
+
+    Raises
+    ------
+    CereflowError
+        Naming file, key, value and remedy.
+    """
+    path = Path(image.path)
+    where = str(path.relative_to(layout.root))
+    shape = _shape(path, where)
+    n_volumes = shape[3] if len(shape) > 3 else 1
+    context_file, context = _context(layout, path, where, n_volumes)
+    sidecar = Sidecar(layout.get_metadata(image.path), where)
+    used = [k for k, kind in enumerate(context) if kind in ("control", "label", "deltam")]
+    if not used:
+        raise InputError(
+            "aslcontext.tsv lists neither control and label nor deltam volumes.",
+            where=where,
+            fix="correct aslcontext.tsv, or leave this run out.",
+        )
+    labeling, notes = read_labeling(sidecar, used, shape, n_volumes)
+    m0 = _m0scan(layout, image) if sidecar.values.get("M0Type") == "Separate" else None
+    files = [path, context_file, *([m0[0]] if m0 else [])]
+    return AslRun(
+        stem=run_stem(image.entities),
+        participant=image.entities["subject"],
+        session=image.entities.get("session"),
+        asl=path,
+        source=where,
+        context=context,
+        labeling=labeling,
+        calibration=read_calibration(sidecar, context, m0, labeling),
+        acquisition={
+            key: sidecar.values[key] for key in ACQUISITION_KEYS if key in sidecar.values
+        },
+        notes=tuple(notes),
+        fingerprint=_fingerprint(files),
+        metadata=json.dumps(dict(sorted(sidecar.values.items()))),
+    )
+
+
+def _asl_files(layout: BIDSLayout, selection: Selection) -> list[BIDSFile]:
+    query: dict[str, Any] = {"suffix": "asl", "extension": [".nii", ".nii.gz"]}
+    if selection.participants:
+        query["subject"] = list(selection.participants)
+    if selection.sessions:
+        query["session"] = list(selection.sessions)
+    query |= (selection.filters or {}).get("asl", {})
+    found = layout.get(**query)
+    return sorted(found, key=lambda image: run_stem(image.entities))
+
+
+def _shape(path: Path, where: str) -> tuple[int, ...]:
+    import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        image: Any = nib.load(path)
+    except (ImageFileError, OSError, EOFError) as error:
+        raise InputError(
+            "the image cannot be read: it is truncated or no NIfTI.",
+            where=where,
+            fix="fetch or convert it again (git-annex: datalad get).",
+        ) from error
+    shape = image.shape
+    if len(shape) not in (3, 4):
+        raise InputError(
+            f"the image has {len(shape)} dimensions.", where=where, fix="give a 3D or 4D image."
+        )
+    return tuple(int(n) for n in shape)
+
+
+def _context(
+    layout: BIDSLayout, image: Path, where: str, n_volumes: int
+) -> tuple[Path, tuple[str, ...]]:
+    found = layout.get_nearest(
+        str(image),
+        suffix="aslcontext",
+        extension=".tsv",
+        ignore_strict_entities=["suffix", "extension"],
+    )
+    if found is None:
+        raise InputError(
+            "there is no aslcontext.tsv for it.",
+            where=where,
+            fix="add it: one column volume_type, one row per volume.",
+        )
+    header, *rows = Path(found).read_text(encoding="utf-8-sig").split("\n")
+    column = header.strip().split("\t").index("volume_type") if "volume_type" in header else -1
+    context = tuple(row.split("\t")[column].strip() for row in rows if row.strip())
+    bad = sorted(set(context) - set(VOLUME_TYPES))
+    if column < 0 or bad:
+        raise InputError(
+            f"aslcontext.tsv has no volume_type column, or unknown types ({', '.join(bad)}).",
+            where=where,
+            fix=f"use {', '.join(VOLUME_TYPES)}.",
+        )
+    if len(context) != n_volumes:
+        raise InputError(
+            f"aslcontext.tsv lists {len(context)} volumes, the image has {n_volumes}.",
+            where=where,
+            fix="list every volume once.",
+        )
+    return Path(found), context
+
+
+def _m0scan(layout: BIDSLayout, image: BIDSFile) -> tuple[Path, Sidecar] | None:
+    """Return the M0 that names this run in IntendedFor, or the only one beside it."""
+    query = {key: image.entities[key] for key in ("subject", "session") if key in image.entities}
+    found = layout.get(suffix="m0scan", extension=[".nii", ".nii.gz"], **query)
+    candidates = [(Path(m.path), layout.get_metadata(m.path)) for m in found]
+    intended = [c for c in candidates if _intends(c[1].get("IntendedFor"), Path(image.path).name)]
+    silent = [c for c in candidates if "IntendedFor" not in c[1]]
+    chosen = intended or (silent if len(silent) == 1 else [])
+    if not chosen:
+        return None
+    path, values = chosen[0]
+    return path, Sidecar(values, str(path.relative_to(layout.root)))
+
+
+def _intends(value: Any, name: str) -> bool:
+    targets = value if isinstance(value, list) else [value]
+    return any(isinstance(target, str) and target.endswith(f"/{name}") for target in targets)
+
+
+def _fingerprint(files: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+    stats = [(file.name, file.stat()) for file in files]
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)

@@ -1,0 +1,163 @@
+"""The one writer of outputs: names from derivatives_spec/, every file whole or not there."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cereflow_bids import __version__
+from cereflow_bids.bids.spec import OutputSpec, column_dictionary, output_specs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IGNORED = ("*.html", "*.pdf", "*.csv", "group_cbf.json", "logs/", "sub-*/figures/", "**/*_xfm.txt")
+
+
+class DerivativeWriter:
+    """Writes the files of derivatives_spec/ into one output folder.
+
+    Parameters
+    ----------
+    out_dir
+        The derivatives folder.
+    """
+
+    def __init__(self, out_dir: Path) -> None:
+        self.out_dir = Path(out_dir)
+
+    def path(self, key: str, run: str = "", participant: str = "") -> Path:
+        """Return where an output lies.
+
+        Parameters
+        ----------
+        key
+            Key in derivatives_spec/outputs.yaml.
+        run
+            Entities of the run, e.g. ``sub-01_ses-1_run-2``.
+        participant
+            Label, with or without ``sub-``; taken from `run` where it is not given.
+        """
+        spec = output_specs()[key]
+        subject = (
+            f"sub-{participant.removeprefix('sub-')}" if participant else run.partition("_")[0]
+        )
+        name = spec.name.format(run=run, participant=subject)
+        return self.out_dir / _folder(spec, run, subject) / name
+
+    def write_image(
+        self,
+        key: str,
+        run: str,
+        data: ArrayLike,
+        affine: ArrayLike,
+        sidecar: Mapping[str, Any] | None = None,
+    ) -> Path:
+        """Write a NIfTI image and its sidecar; floats as float32, masks and labels as integers."""
+        import nibabel as nib
+
+        array = np.asarray(data)
+        kinds = {"b": np.uint8, "i": np.int32, "u": np.int32}
+        kind = kinds.get(array.dtype.kind, np.float32)
+        image = nib.Nifti1Image(array.astype(kind), np.asarray(affine))
+        image.header.set_xyzt_units("mm", "sec")
+        path = self.path(key, run)
+        _atomically(path, lambda temporary: nib.save(image, temporary))
+        spec = output_specs()[key]
+        content = {"Description": spec.description} | ({"Units": spec.units} if spec.units else {})
+        _write_json(_sidecar_of(path), content | dict(sidecar or {}))
+        return path
+
+    def write_table(self, key: str, run: str, table: pd.DataFrame) -> Path:
+        """Write a TSV with the columns of derivatives_spec/columns.yaml, and its dictionary.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not those of the contract.
+        """
+        columns = column_dictionary(output_specs()[key].columns)
+        if list(table.columns) != list(columns):
+            raise ValueError(f"columns of {key} are {list(table.columns)}, not {list(columns)}")
+        text = table.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g")
+        path = self.write_text(key, text, run=run)
+        _write_json(_sidecar_of(path), columns)
+        return path
+
+    def write_text(self, key: str, text: str, run: str = "", participant: str = "") -> Path:
+        """Write a text file, UTF-8."""
+        return self.write_bytes(key, text.encode(), run, participant)
+
+    def write_bytes(self, key: str, content: bytes, run: str = "", participant: str = "") -> Path:
+        """Write a file that is made elsewhere, such as a figure or a report."""
+        path = self.path(key, run, participant)
+        _atomically(path, lambda temporary: Path(temporary).write_bytes(content))
+        return path
+
+    def write_dataset_description(self, sources: list[dict[str, str]] | None = None) -> None:
+        """Write dataset_description.json and .bidsignore, unless they say the same already."""
+        content = {
+            "Name": "cereflow_bids: ASL perfusion derivatives",
+            "BIDSVersion": "1.10.0",
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": "cereflow_bids", "Version": __version__}],
+        }
+        if sources:
+            content["SourceDatasets"] = sources
+        _write_json(self.out_dir / "dataset_description.json", content)
+        ignore = self.out_dir / ".bidsignore"
+        lines = "\n".join(IGNORED) + "\n"
+        if not ignore.exists() or ignore.read_text(encoding="utf-8") != lines:
+            _atomically(ignore, lambda temporary: Path(temporary).write_text(lines))
+
+
+def _folder(spec: OutputSpec, run: str, subject: str) -> Path:
+    if spec.folder == "root":
+        return Path()
+    if spec.folder == "figures":
+        return Path(subject, "figures")
+    session = [part for part in run.split("_") if part.startswith("ses-")]
+    return Path(subject, *session, spec.folder)
+
+
+def _sidecar_of(path: Path) -> Path:
+    return path.with_name(path.name.split(".")[0] + ".json")
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    _atomically(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy values into JSON's, and numbers that are not into ``n/a``."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return "n/a"
+    return value
+
+
+def _atomically(path: Path, write: Callable[[str], object]) -> None:
+    """Write under a temporary name in the same folder, then rename: a reader sees all or nothing.
+
+    The temporary name keeps the endings, because writers choose the format by them.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        write(str(temporary))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,312 @@
+"""From a sidecar to a validated Labeling and Calibration, every value with its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cereflow_bids.bids.parameters import DEFAULT, DERIVED, Parameter
+from cereflow_bids.bids.run import Calibration, Labeling
+from cereflow_bids.bids.sidecar import Sidecar
+from cereflow_bids.errors import InputError, PendingError
+from cereflow_bids.perfusion.constants import (
+    LABELING_EFFICIENCY,
+    SUPPRESSION_EFFICIENCY,
+    blood_t1,
+    suppressed_efficiency,
+)
+
+LONGEST_DELAY = 10.0
+"""Delays and durations beyond this, s, are milliseconds that nobody converted."""
+
+FLAGS = {
+    "PostLabelingDelay": "--post-labeling-delay",
+    "LabelingDuration": "--labeling-duration",
+}
+
+
+def read_labeling(
+    sidecar: Sidecar, volumes: Sequence[int], shape: Sequence[int], n_volumes: int
+) -> tuple[Labeling, list[str]]:
+    """Build the Labeling of a run and the sentences that the report should add.
+
+    Parameters
+    ----------
+    sidecar
+        Metadata of the ``_asl`` file.
+    volumes
+        Indices of the label, control or deltam volumes.
+    shape
+        Shape of the image.
+    n_volumes
+        Volumes in all.
+
+    Raises
+    ------
+    PendingError
+        If a value that only the user can know is missing.
+    InputError
+        If a value cannot be right.
+    """
+    kind = sidecar.values.get("ArterialSpinLabelingType")
+    if kind not in LABELING_EFFICIENCY:
+        raise InputError(
+            f"ArterialSpinLabelingType is {kind!r}.",
+            where=sidecar.where,
+            fix="set it to PCASL, CASL or PASL.",
+        )
+    if sidecar.values.get("LookLocker") is True:
+        raise InputError(
+            "LookLocker readouts are not modelled: each excitation depletes the label.",
+            where=sidecar.where,
+            fix="leave this run out with --bids-filter-file.",
+        )
+    pulsed = kind == "PASL"
+    keys = ["PostLabelingDelay"] if pulsed else ["PostLabelingDelay", "LabelingDuration"]
+    times = {key: sidecar.per_volume(key, volumes, n_volumes) for key in keys}
+    _require(times, sidecar)
+    efficiency, notes = _efficiency(sidecar, kind)
+    labeling = Labeling(
+        kind=kind,
+        post_labeling_delay=_time("PostLabelingDelay", times["PostLabelingDelay"], sidecar),
+        labeling_duration=None
+        if pulsed
+        else _time("LabelingDuration", times["LabelingDuration"], sidecar),
+        bolus_cutoff=_bolus_cutoff(sidecar) if pulsed else None,
+        efficiency=efficiency,
+        t1_blood=_t1_blood(sidecar),
+        slice_timing=_slice_timing(sidecar, shape),
+        slice_axis=_slice_axis(sidecar)[0],
+    )
+    return labeling, notes
+
+
+def read_calibration(
+    sidecar: Sidecar,
+    context: Sequence[str],
+    m0: tuple[Path, Sidecar] | None,
+    labeling: Labeling,
+) -> Calibration:
+    """Decide where M0 comes from, or why absolute CBF is refused.
+
+    Parameters
+    ----------
+    sidecar
+        Metadata of the ``_asl`` file.
+    context
+        Volume types.
+    m0
+        The separate ``_m0scan`` and its metadata, where there is one.
+    labeling
+        PASL without a bolus cut-off cannot be calibrated.
+    """
+    if labeling.kind == "PASL" and labeling.bolus_cutoff is None:
+        return Calibration(
+            "refused",
+            refusal="PASL without a bolus cut-off (BolusCutOffFlag is not true): at one delay the "
+            "bolus duration is unknown. Supply BolusCutOffFlag and BolusCutOffDelayTime if the "
+            "sequence has one.",
+        )
+    kind = sidecar.values.get("M0Type")
+    suppressed = sidecar.values.get("BackgroundSuppression")
+    if kind == "Separate":
+        return _separate(sidecar, m0)
+    if kind == "Included":
+        return _included(sidecar, context)
+    if kind == "Estimate":
+        return _estimate(sidecar)
+    if kind == "Absent" and suppressed is False:
+        index = [k for k, name in enumerate(context) if name == "control"]
+        if index:
+            return Calibration("control", repetition_time=_tr(sidecar, index, len(context)))
+    if kind == "Absent":
+        return Calibration(
+            "refused",
+            refusal="M0Type is Absent, and the control images are background-suppressed or their "
+            "suppression is unknown, so that nothing in the data gives the equilibrium signal. "
+            "Supply an M0 image, an M0Estimate, or BackgroundSuppression: false if it was off.",
+        )
+    raise InputError(
+        f"M0Type is {kind!r}.",
+        where=sidecar.where,
+        fix="set it to Separate, Included, Estimate or Absent.",
+    )
+
+
+def _require(times: Mapping[str, float | None], sidecar: Sidecar) -> None:
+    missing = [key for key, value in times.items() if value is None]
+    if missing:
+        flags = " ".join(f"{FLAGS[key]} SECONDS" for key in missing)
+        raise PendingError(
+            f"{' and '.join(missing)} not known.",
+            where=sidecar.where,
+            fix=f"add it to the sidecar, in seconds, or convert again with {flags}.",
+        )
+
+
+def _time(key: str, value: float | None, sidecar: Sidecar) -> Parameter:
+    if (
+        value is None
+        or not 0 <= value <= LONGEST_DELAY
+        or (key != "PostLabelingDelay" and not value)
+    ):
+        hint = "it looks like milliseconds" if value and value > LONGEST_DELAY else "impossible"
+        raise InputError(
+            f"{key} is {value:g} s: {hint}.", where=sidecar.where, fix=f"give {key} in seconds."
+        )
+    return Parameter(key, value, "s", sidecar.origin(key))
+
+
+def _bolus_cutoff(sidecar: Sidecar) -> Parameter | None:
+    if sidecar.values.get("BolusCutOffFlag") is not True:
+        return None
+    value = sidecar.values.get("BolusCutOffDelayTime")
+    first = value[0] if isinstance(value, list) and value else value
+    if isinstance(first, bool) or not isinstance(first, int | float):
+        raise PendingError(
+            "BolusCutOffFlag is true but BolusCutOffDelayTime is not known.",
+            where=sidecar.where,
+            fix="add BolusCutOffDelayTime (TI1, in seconds) to the sidecar.",
+        )
+    parameter = _time("BolusCutOffDelayTime", float(first), sidecar)
+    if isinstance(value, list) and len(value) > 1:
+        return Parameter(
+            parameter.name, parameter.value, "s", parameter.origin, "TI1, the first of the list"
+        )
+    return parameter
+
+
+def _efficiency(sidecar: Sidecar, kind: str) -> tuple[Parameter, list[str]]:
+    given = sidecar.number("LabelingEfficiency")
+    if given is not None:
+        if not 0 < given <= 1:
+            raise InputError(
+                f"LabelingEfficiency is {given:g}.",
+                where=sidecar.where,
+                fix="give a fraction between 0 and 1.",
+            )
+        return Parameter("LabelingEfficiency", given, "", sidecar.origin("LabelingEfficiency")), []
+    base = LABELING_EFFICIENCY[kind]
+    if sidecar.values.get("BackgroundSuppression") is not True:
+        return Parameter("LabelingEfficiency", base, "", DEFAULT, f"{kind}, Alsop 2015"), []
+    pulses = sidecar.number("BackgroundSuppressionNumberPulses")
+    if pulses is None:
+        note = (
+            "The number of background suppression pulses is unknown, so the labelling efficiency "
+            "was not reduced for them: each pulse would raise CBF by about 5 %. Add "
+            "BackgroundSuppressionNumberPulses to the sidecar if you know it."
+        )
+        return Parameter("LabelingEfficiency", base, "", DEFAULT, f"{kind}, Alsop 2015"), [note]
+    if pulses < 0 or pulses != int(pulses):
+        raise InputError(
+            f"BackgroundSuppressionNumberPulses is {pulses:g}.",
+            where=sidecar.where,
+            fix="give a whole number, 0 or more.",
+        )
+    value = suppressed_efficiency(base, int(pulses))
+    how = f"{base:g} × {SUPPRESSION_EFFICIENCY:g}^{int(pulses)} for background suppression pulses"
+    return Parameter("LabelingEfficiency", value, "", DERIVED, how), []
+
+
+def _t1_blood(sidecar: Sidecar) -> Parameter:
+    field_strength = sidecar.number("MagneticFieldStrength")
+    if field_strength is None or field_strength <= 0:
+        raise InputError(
+            f"MagneticFieldStrength is {field_strength}; T1 of blood depends on it.",
+            where=sidecar.where,
+            fix="add it, in tesla.",
+        )
+    return Parameter(
+        "T1Blood",
+        blood_t1(field_strength),
+        "s",
+        DEFAULT,
+        f"arterial blood at {field_strength:g} T",
+    )
+
+
+def _slice_axis(sidecar: Sidecar) -> tuple[int, bool]:
+    direction = str(sidecar.values.get("SliceEncodingDirection", "k"))
+    return "ijk".index(direction[0]), direction.endswith("-")
+
+
+def _slice_timing(sidecar: Sidecar, shape: Sequence[int]) -> tuple[float, ...] | None:
+    kind, timing = sidecar.values.get("MRAcquisitionType"), sidecar.values.get("SliceTiming")
+    if kind == "3D":
+        return None
+    if kind != "2D" or not isinstance(timing, list):
+        raise InputError(
+            f"MRAcquisitionType is {kind!r}, SliceTiming is {timing!r}; a 2D readout delays each "
+            "slice differently.",
+            where=sidecar.where,
+            fix="set MRAcquisitionType to 3D, or to 2D with SliceTiming in seconds.",
+        )
+    axis, reverse = _slice_axis(sidecar)
+    if len(timing) != shape[axis] or not all(0 <= t < LONGEST_DELAY for t in timing):
+        raise InputError(
+            f"SliceTiming has {len(timing)} entries for {shape[axis]} slices, or entries that "
+            "cannot be seconds.",
+            where=sidecar.where,
+            fix="give one time per slice, in seconds.",
+        )
+    ordered = timing[::-1] if reverse else timing
+    return tuple(float(t) for t in ordered)
+
+
+def _tr(sidecar: Sidecar, volumes: Sequence[int], n_volumes: int) -> Parameter:
+    key = "RepetitionTimePreparation"
+    value = sidecar.per_volume(key, volumes, n_volumes)
+    if value is None or value <= 0:
+        raise InputError(
+            f"{key} is {value}; the recovery of M0 depends on it.",
+            where=sidecar.where,
+            fix=f"add {key}, in seconds, above 0.",
+        )
+    return Parameter(key, value, "s", sidecar.origin(key), "of the M0 images")
+
+
+def _separate(sidecar: Sidecar, m0: tuple[Path, Sidecar] | None) -> Calibration:
+    if m0 is None:
+        raise InputError(
+            "M0Type is Separate, but no _m0scan goes with this run.",
+            where=sidecar.where,
+            fix="add the _m0scan with IntendedFor, or correct M0Type.",
+        )
+    path, own = m0
+    times = own.number("EchoTime"), sidecar.number("EchoTime")
+    differ = None not in times and times[0] != times[1]
+    return Calibration(
+        "separate",
+        m0_file=path,
+        repetition_time=_tr(own, [0], 1)
+        if not isinstance(own.values.get("RepetitionTimePreparation"), list)
+        else _tr(own, [0], len(own.values["RepetitionTimePreparation"])),
+        echo_times=(float(times[0] or 0), float(times[1] or 0)) if differ else None,
+    )
+
+
+def _included(sidecar: Sidecar, context: Sequence[str]) -> Calibration:
+    index = [k for k, name in enumerate(context) if name == "m0scan"]
+    if not index:
+        raise InputError(
+            "M0Type is Included, but aslcontext.tsv has no m0scan volume.",
+            where=sidecar.where,
+            fix="correct aslcontext.tsv or M0Type.",
+        )
+    return Calibration("included", repetition_time=_tr(sidecar, index, len(context)))
+
+
+def _estimate(sidecar: Sidecar) -> Calibration:
+    value = sidecar.number("M0Estimate")
+    if value is None or value <= 0:
+        raise InputError(
+            f"M0Type is Estimate, but M0Estimate is {value}.",
+            where=sidecar.where,
+            fix="give M0Estimate, the M0 of blood, above 0.",
+        )
+    return Calibration(
+        "estimate",
+        estimate=Parameter(
+            "M0Estimate", value, "", sidecar.origin("M0Estimate"), "M0 of blood; λ is not applied"
+        ),
+    )

@@ -1,0 +1,140 @@
+"""One ASL run, validated: past this point nobody checks metadata again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from cereflow_bids.bids.parameters import Parameter
+
+VOLUME_TYPES = ("control", "label", "m0scan", "deltam", "cbf", "noRF", "n/a")
+
+LabelingType = Literal["PCASL", "CASL", "PASL"]
+M0Source = Literal["separate", "included", "estimate", "control", "refused"]
+
+
+@dataclass(frozen=True)
+class Labeling:
+    """How blood was labelled. Times in seconds.
+
+    Attributes
+    ----------
+    kind
+        PCASL, CASL or PASL.
+    post_labeling_delay
+        PLD, or TI for PASL, of the first slice.
+    labeling_duration
+        τ of (P)CASL, else None.
+    bolus_cutoff
+        TI1 of PASL, else None; None for PASL without one.
+    efficiency
+        α as it enters the equation, background suppression included.
+    t1_blood
+        T1 of arterial blood.
+    slice_timing
+        One offset per slice along `slice_axis`, in the order of the image; None for 3D.
+    slice_axis
+        Axis of the image.
+    """
+
+    kind: LabelingType
+    post_labeling_delay: Parameter
+    labeling_duration: Parameter | None
+    bolus_cutoff: Parameter | None
+    efficiency: Parameter
+    t1_blood: Parameter
+    slice_timing: tuple[float, ...] | None = None
+    slice_axis: int = 2
+
+    def parameters(self) -> list[Parameter]:
+        """Return all values with their origins, in the order of a report."""
+        timing = (
+            Parameter("SliceTiming", self.slice_timing, "s", note="added to the delay, per slice")
+            if self.slice_timing
+            else None
+        )
+        listed = (
+            self.post_labeling_delay,
+            self.labeling_duration,
+            self.bolus_cutoff,
+            self.efficiency,
+            self.t1_blood,
+            timing,
+        )
+        return [parameter for parameter in listed if parameter is not None]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where M0 comes from.
+
+    Attributes
+    ----------
+    source
+        ``separate`` file, ``included`` volumes, ``estimate`` (a number, M0 of blood), mean
+        ``control`` of unsuppressed data, or ``refused``.
+    m0_file
+        The separate M0 image.
+    repetition_time
+        RepetitionTimePreparation of the M0 images, s.
+    echo_times
+        (of M0, of ASL), s, where they differ.
+    estimate
+        M0 of blood, in the unit of the ASL images.
+    refusal
+        Why absolute CBF is refused.
+    """
+
+    source: M0Source
+    m0_file: Path | None = None
+    repetition_time: Parameter | None = None
+    echo_times: tuple[float, float] | None = None
+    estimate: Parameter | None = None
+    refusal: str = ""
+
+
+@dataclass(frozen=True)
+class AslRun:
+    """One ``_asl`` file with everything that quantification needs.
+
+    Attributes
+    ----------
+    stem
+        Entities without the suffix, e.g. ``sub-01_ses-1_run-2``.
+    participant, session
+        Labels without prefix.
+    asl
+        The image, (x, y, z) or (x, y, z, n).
+    source
+        Path relative to the dataset, for ``Sources``.
+    context
+        Volume type per volume.
+    labeling, calibration
+        How blood was labelled, where M0 comes from.
+    acquisition
+        What the report tells about scanner and series.
+    notes
+        Sentences for the report.
+    fingerprint
+        Name, size and time of change of each input file.
+    metadata
+        The sidecar as JSON: a change there makes the run new.
+    """
+
+    stem: str
+    participant: str
+    session: str | None
+    asl: Path
+    source: str
+    context: tuple[str, ...]
+    labeling: Labeling
+    calibration: Calibration
+    acquisition: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    fingerprint: tuple[tuple[str, int, int], ...] = ()
+    metadata: str = ""
+
+    def volumes(self, kind: str) -> list[int]:
+        """Return the indices of the volumes of one type."""
+        return [index for index, name in enumerate(self.context) if name == kind]

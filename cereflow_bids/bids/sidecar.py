@@ -1,0 +1,70 @@
+"""Values of a sidecar, checked for their type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cereflow_bids.bids.parameters import SIDECAR
+from cereflow_bids.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """The metadata of one image, inheritance resolved, and the name to tell in errors."""
+
+    values: Mapping[str, Any]
+    where: str
+
+    def origin(self, key: str) -> str:
+        """Return where a value came from, with what conversion recorded about it."""
+        recorded = self.values.get("CereflowOrigins", {})
+        detail = recorded.get(key) if isinstance(recorded, Mapping) else None
+        return f"{SIDECAR} ({detail})" if detail else SIDECAR
+
+    def number(self, key: str) -> float | None:
+        """Return a number, None if the key is missing.
+
+        Raises
+        ------
+        InputError
+            If it is something else.
+        """
+        value = self.values.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InputError(
+                f"{key} is {value!r}, not a number.", where=self.where, fix=f"correct {key}."
+            )
+        return float(value)
+
+    def per_volume(self, key: str, volumes: Sequence[int], n_volumes: int) -> float | None:
+        """Return a value that may be one number or one per volume, as it is for some volumes.
+
+        Raises
+        ------
+        InputError
+            If the list has the wrong length, holds something else, or differs among `volumes`.
+        """
+        value = self.values.get(key)
+        if not isinstance(value, list):
+            return self.number(key)
+        numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+        if not numeric or len(value) != n_volumes:
+            raise InputError(
+                f"{key} has {len(value)} entries for {n_volumes} volumes, or entries that are not "
+                "numbers.",
+                where=self.where,
+                fix=f"give {key} as one number or one number per volume.",
+            )
+        chosen = sorted({float(value[k]) for k in volumes})
+        if len(chosen) > 1:
+            raise InputError(
+                f"{key} has several values ({', '.join(f'{v:g}' for v in chosen)}); this version "
+                "quantifies one delay only.",
+                where=self.where,
+                fix="split the series, or wait for multi-delay support.",
+            )
+        return chosen[0]

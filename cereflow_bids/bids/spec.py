@@ -1,0 +1,47 @@
+"""The outputs' contract, read from derivatives_spec/."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from cereflow_bids.resources import packaged_folder
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """One kind of output file, as derivatives_spec/outputs.yaml has it."""
+
+    key: str
+    folder: str
+    name: str
+    description: str
+    when: str
+    units: str = ""
+    columns: str = ""
+
+
+@cache
+def output_specs() -> dict[str, OutputSpec]:
+    """Return every kind of output file by its key."""
+    entries = _read("outputs.yaml")["outputs"]
+    return {key: OutputSpec(key=key, **entry) for key, entry in entries.items()}
+
+
+@cache
+def column_dictionary(table: str) -> dict[str, dict[str, Any]]:
+    """Return the columns of a table, in order, as a BIDS data dictionary."""
+    names = {"description": "Description", "units": "Units", "levels": "Levels"}
+    return {
+        column: {names[key]: value for key, value in entry.items()}
+        for column, entry in _read("columns.yaml")[table].items()
+    }
+
+
+def _read(name: str) -> dict[str, Any]:
+    import yaml
+
+    text = (packaged_folder("derivatives_spec") / name).read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content

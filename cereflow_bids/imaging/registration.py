@@ -1,0 +1,120 @@
+"""Linear registration, by ANTs. No other module names it.
+
+Images are arrays of shape (x, y, z) with a 4x4 affine from voxel indices to scanner millimetres
+(RAS+, as nibabel has it). A registration returns one 4x4 matrix that maps points of the fixed
+image, in RAS+ mm, to points of the moving image: with it the moving image is resampled on the
+fixed grid.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.floating]
+
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+Transform = Literal["Rigid", "Similarity", "Affine"]
+
+
+def register(
+    fixed: Array,
+    fixed_affine: Array,
+    moving: Array,
+    moving_affine: Array,
+    *,
+    transform: Transform,
+    initial: Array | None = None,
+    seed: int = 0,
+    sampling: float = 0.2,
+    iterations: Sequence[int] = (200, 100, 50),
+    shrink_factors: Sequence[int] = (4, 2, 1),
+    smoothing_sigmas: Sequence[float] = (2, 1, 0),
+) -> Array:
+    """Register by Mattes mutual information and return the 4x4 fixed-to-moving matrix.
+
+    Parameters
+    ----------
+    fixed, moving
+        Images (x, y, z), arbitrary units.
+    fixed_affine, moving_affine
+        Voxel-to-RAS+ matrices (4, 4), mm.
+    transform
+        Degrees of freedom: 6, 7 or 12.
+    initial
+        Matrix (4, 4) to start from, RAS+ mm, fixed to moving; the centres of mass are aligned
+        where none is given.
+    seed
+        Seed of the metric's random sampling. The same seed gives the same bits, on one thread.
+    sampling
+        Fraction of voxels that the metric sees.
+    iterations, shrink_factors, smoothing_sigmas
+        One entry per resolution level; sigmas in voxels.
+    """
+    import ants
+
+    ants.config.set_ants_deterministic(True, seed)
+    fixed_image, moving_image = _to_ants(fixed, fixed_affine), _to_ants(moving, moving_affine)
+    with tempfile.TemporaryDirectory(prefix="cereflow-") as folder:
+        start: Any = ["identity"]
+        if initial is not None:
+            start = [str(Path(folder) / "start.mat")]
+            _write_itk(initial, Path(start[0]))
+        result = ants.registration(
+            fixed=fixed_image,
+            moving=moving_image,
+            type_of_transform=transform,
+            initial_transform=start if initial is not None else None,
+            outprefix=f"{folder}/",
+            aff_metric="mattes",
+            aff_sampling=32,
+            aff_random_sampling_rate=sampling,
+            aff_iterations=tuple(iterations),
+            aff_shrink_factors=tuple(shrink_factors),
+            aff_smoothing_sigmas=tuple(smoothing_sigmas),
+        )
+        return _read_itk(result["fwdtransforms"][0])
+
+
+def _to_ants(data: Array, affine: Array) -> Any:
+    import ants
+
+    lps = _LPS @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    return ants.from_numpy(
+        np.ascontiguousarray(data, dtype=np.float32),
+        origin=tuple(lps[:3, 3]),
+        spacing=tuple(spacing),
+        direction=lps[:3, :3] / spacing,
+    )
+
+
+def _read_itk(path: str) -> Array:
+    import ants
+
+    itk = ants.read_transform(path)
+    matrix = np.reshape(itk.parameters[:9], (3, 3))
+    centre = np.asarray(itk.fixed_parameters[:3])
+    lps = np.eye(4)
+    lps[:3, :3] = matrix
+    lps[:3, 3] = np.asarray(itk.parameters[9:12]) + centre - matrix @ centre
+    return _LPS @ lps @ _LPS
+
+
+def _write_itk(matrix: Array, path: Path) -> None:
+    import ants
+
+    lps = _LPS @ matrix @ _LPS
+    itk = ants.new_ants_transform(
+        precision="double", dimension=3, transform_type="AffineTransform"
+    )
+    itk.set_parameters(np.concatenate([lps[:3, :3].ravel(), lps[:3, 3]]))
+    itk.set_fixed_parameters(np.zeros(3))
+    ants.write_transform(itk, str(path))

@@ -1,0 +1,131 @@
+"""Moving images between grids with one interpolation.
+
+Matrices named `world` map points of the target, in RAS+ mm, to points of the source, as
+`registration.register` returns them (fixed = target, moving = source).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+Array = NDArray[np.floating]
+
+
+def resample(
+    source: ArrayLike,
+    source_affine: ArrayLike,
+    shape: Sequence[int],
+    affine: ArrayLike,
+    *,
+    world: ArrayLike | None = None,
+    order: int = 3,
+    fill: float = 0.0,
+) -> NDArray[np.float32]:
+    """Interpolate an image at the voxel centres of another grid.
+
+    Parameters
+    ----------
+    source
+        Image (x, y, z).
+    source_affine, affine
+        Voxel-to-RAS+ matrices (4, 4) of source and target, mm.
+    shape
+        Shape (3,) of the target.
+    world
+        Target-to-source matrix (4, 4), mm; identity where none is given.
+    order
+        Order of the spline: 0 nearest, 1 linear, 3 cubic.
+    fill
+        Value outside the source.
+
+    Returns
+    -------
+    ndarray
+        Target image, float32.
+    """
+    between = np.eye(4) if world is None else np.asarray(world)
+    voxels = np.linalg.inv(np.asarray(source_affine, dtype=np.float64)) @ between @ np.asarray(affine)
+    return ndimage.affine_transform(
+        np.asarray(source, dtype=np.float32),
+        voxels[:3, :3],
+        voxels[:3, 3],
+        output_shape=tuple(shape),
+        order=order,
+        mode="constant",
+        cval=fill,
+    )
+
+
+def area_average(
+    source: ArrayLike,
+    source_affine: ArrayLike,
+    shape: Sequence[int],
+    affine: ArrayLike,
+    *,
+    world: ArrayLike | None = None,
+) -> NDArray[np.float32]:
+    """Average a fine image over the voxels of a coarser grid.
+
+    Each target voxel is divided into cells no larger than a source voxel; the cells, linearly
+    interpolated, are averaged. Tissue fractions keep their volume so.
+
+    Parameters as for `resample`.
+    """
+    factors, fine_shape, fine_affine = _subdivide(source_affine, shape, affine)
+    fine = resample(source, source_affine, fine_shape, fine_affine, world=world, order=1)
+    return _blocks(fine, shape, factors).mean(axis=(1, 3, 5), dtype=np.float64).astype(np.float32)
+
+
+def majority_labels(
+    source: ArrayLike,
+    source_affine: ArrayLike,
+    shape: Sequence[int],
+    affine: ArrayLike,
+    *,
+    world: ArrayLike | None = None,
+) -> NDArray[np.int32]:
+    """Give each voxel of a coarser grid the label that fills most of it, 0 included.
+
+    Parameters as for `resample`; `source` holds integer labels.
+    """
+    labels = np.asarray(source)
+    factors, fine_shape, fine_affine = _subdivide(source_affine, shape, affine)
+    between = np.eye(4) if world is None else np.asarray(world)
+    voxels = np.linalg.inv(np.asarray(source_affine, dtype=np.float64)) @ between @ fine_affine
+    fine = ndimage.affine_transform(
+        labels, voxels[:3, :3], voxels[:3, 3], output_shape=fine_shape, order=0, cval=0
+    )
+    cells = _blocks(fine, shape, factors).transpose(0, 2, 4, 1, 3, 5)
+    return _mode(cells.reshape(int(np.prod(shape)), -1)).reshape(tuple(shape)).astype(np.int32)
+
+
+def _mode(cells: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the most frequent value of each row; the smallest one where several are."""
+    ordered = np.sort(cells, axis=1)
+    counts = np.ones_like(ordered, dtype=np.int32)
+    for column in range(1, ordered.shape[1]):
+        same = ordered[:, column] == ordered[:, column - 1]
+        counts[:, column] = np.where(same, counts[:, column - 1] + 1, 1)
+    return np.take_along_axis(ordered, counts.argmax(axis=1)[:, None], axis=1)[:, 0]
+
+
+def _subdivide(
+    source_affine: ArrayLike, shape: Sequence[int], affine: ArrayLike
+) -> tuple[NDArray[np.int_], tuple[int, ...], Array]:
+    """Return the cells per voxel edge, and the shape and affine of the grid of cells."""
+    edges = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
+    finest = np.linalg.norm(np.asarray(source_affine)[:3, :3], axis=0).min()
+    factors = np.maximum(np.ceil(edges / finest - 1e-6).astype(int), 1)
+    scale = np.diag([*(1 / factors), 1.0])
+    scale[:3, 3] = (1 / factors - 1) / 2
+    fine_shape = tuple(int(n * f) for n, f in zip(shape, factors, strict=True))
+    return factors, fine_shape, np.asarray(affine) @ scale
+
+
+def _blocks(fine: NDArray, shape: Sequence[int], factors: NDArray[np.int_]) -> NDArray:
+    sizes = [size for pair in zip(shape, factors, strict=True) for size in pair]
+    return fine.reshape(sizes)

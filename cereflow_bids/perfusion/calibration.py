@@ -1,0 +1,102 @@
+"""From acquired M0 images to the M0 that CBF is divided by. Arrays (x, y, z); s and mm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from cereflow_bids.perfusion.constants import FULL_RECOVERY_TR, M0_SMOOTHING_FWHM, T1_TISSUE
+
+Float = NDArray[np.float64]
+
+_FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
+
+
+def recovery_fraction(repetition_time: float, t1_tissue: float = T1_TISSUE) -> float:
+    """Return the fraction of M0 that has recovered at the excitation.
+
+    1 for TR ≥ 5 s, else 1 − exp(−TR/T1t) (Alsop 2015).
+
+    Parameters
+    ----------
+    repetition_time
+        ``RepetitionTimePreparation`` of the M0 image, s, positive.
+    t1_tissue
+        T1 of tissue, s.
+
+    Examples
+    --------
+    >>> recovery_fraction(10), round(recovery_fraction(2.0, 1.2), 4)
+    (1.0, 0.8111)
+    """
+    if not repetition_time > 0:
+        raise ValueError(f"repetition time must be positive, in seconds; got {repetition_time}")
+    if repetition_time >= FULL_RECOVERY_TR:
+        return 1.0
+    return float(1 - np.exp(-repetition_time / t1_tissue))
+
+
+def echo_time_factor(m0_echo_time: float, asl_echo_time: float, t2_star: float) -> float:
+    """Return exp((TE_M0 − TE_ASL)/T2*), which brings M0 to the echo time of the ASL images.
+
+    Parameters
+    ----------
+    m0_echo_time, asl_echo_time
+        Echo times, s.
+    t2_star
+        T2* of tissue (T2 for spin echoes), s.
+    """
+    return float(np.exp((m0_echo_time - asl_echo_time) / t2_star))
+
+
+def smooth_m0(
+    m0: ArrayLike,
+    mask: ArrayLike,
+    voxel_size: Sequence[float],
+    fwhm: float = M0_SMOOTHING_FWHM,
+) -> Float:
+    """Smooth M0 inside the eroded mask and extrapolate it outwards.
+
+    A Gaussian of brain voxels only (normalised convolution), so that neither CSF and scalp at the
+    rim bleed in nor the background darkens it; beyond the reach of the kernel each voxel takes the
+    nearest value.
+
+    Parameters
+    ----------
+    m0
+        M0 image (x, y, z); values that are not positive count as missing.
+    mask
+        Brain mask (x, y, z).
+    voxel_size
+        Voxel edges, mm.
+    fwhm
+        Full width at half maximum of the Gaussian, mm; 0 only extrapolates.
+
+    Returns
+    -------
+    ndarray
+        Positive everywhere.
+
+    Raises
+    ------
+    ValueError
+        If no voxel of the mask has a positive M0.
+    """
+    values = np.asarray(m0, dtype=np.float64)
+    valid = np.asarray(mask, dtype=bool) & np.isfinite(values) & (values > 0)
+    if not valid.any():
+        raise ValueError("M0 is not positive anywhere in the brain mask")
+    core = ndimage.binary_erosion(valid)
+    weights = core if core.any() else valid
+    sigma = fwhm * _FWHM_TO_SIGMA / np.asarray(voxel_size, dtype=np.float64)
+    blur = ndimage.gaussian_filter(np.where(weights, values, 0.0), sigma, mode="constant")
+    norm = ndimage.gaussian_filter(weights.astype(np.float64), sigma, mode="constant")
+    reached = norm > 1e-3
+    smooth = np.divide(blur, norm, out=np.zeros_like(blur), where=reached)
+    nearest = ndimage.distance_transform_edt(
+        ~reached, sampling=voxel_size, return_distances=False, return_indices=True
+    )
+    return np.asarray(smooth[tuple(nearest)], dtype=np.float64)

@@ -1,0 +1,68 @@
+"""Constants of ASL quantification, with the source of each. Times in seconds, field in tesla."""
+
+from __future__ import annotations
+
+PARTITION_COEFFICIENT = 0.9
+"""Blood-brain partition coefficient λ, mL/g (Alsop 2015, doi:10.1002/mrm.25197)."""
+
+LABELING_EFFICIENCY = {"PCASL": 0.85, "PASL": 0.98, "CASL": 0.68}
+"""Labelling efficiency α without background suppression (Alsop 2015; CASL: Wang 2005)."""
+
+SUPPRESSION_EFFICIENCY = 0.95
+"""Factor on α for each background suppression pulse (Garcia 2005, doi:10.1002/mrm.20556)."""
+
+T1_TISSUE = 1.3
+"""T1 of tissue at 3 T, s, for the recovery of M0 between excitations."""
+
+FULL_RECOVERY_TR = 5.0
+"""M0 with a TR of at least this, s, is taken as fully relaxed (Alsop 2015)."""
+
+CBF_UNIT = 6000.0
+"""mL/g/s to mL/100 g/min."""
+
+M0_SMOOTHING_FWHM = 5.0
+"""FWHM of the Gaussian that smooths M0 inside the mask, mm (Alsop 2015 asks for smoothing)."""
+
+_BLOOD_T1 = {1.5: 1.35, 3.0: 1.65, 7.0: 2.087}
+
+
+def blood_t1(field_strength: float) -> float:
+    """Return T1 of arterial blood, s.
+
+    1.35 s at 1.5 T and 1.65 s at 3 T (Alsop 2015), 2.087 s at 7 T (Zhang 2013); between and beyond
+    them the line T1 = (110·B0 + 1316)/1000 of Zhang 2013, doi:10.1002/mrm.24550.
+
+    Parameters
+    ----------
+    field_strength
+        B0 in tesla, positive. Scanners write 2.89 or 2.9 for 3 T: within 0.2 T the nominal
+        field is meant.
+
+    Examples
+    --------
+    >>> blood_t1(3), blood_t1(2.89)
+    (1.65, 1.65)
+    >>> round(blood_t1(5), 3)
+    1.866
+    """
+    if not field_strength > 0:
+        raise ValueError(f"field strength must be positive, got {field_strength}")
+    for nominal, t1 in _BLOOD_T1.items():
+        if abs(field_strength - nominal) <= 0.2:
+            return t1
+    return (110 * field_strength + 1316) / 1000
+
+
+def suppressed_efficiency(efficiency: float, pulses: int) -> float:
+    """Return α·0.95^N, the labelling efficiency after N background suppression pulses.
+
+    Examples
+    --------
+    >>> round(suppressed_efficiency(0.85, 4), 4)
+    0.6923
+    """
+    if pulses < 0:
+        raise ValueError(
+            f"number of background suppression pulses must be 0 or more, got {pulses}"
+        )
+    return float(efficiency * SUPPRESSION_EFFICIENCY**pulses)
