@@ -1,0 +1,81 @@
+"""The documentation says what the code does: output page, flags and local links."""
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted(PROJECT.glob("docs/*.md"))]
+COMMANDS = {"cereflow": "cereflow", "cereflow-convert": "convert", "cereflow-demo": "demo"}
+
+
+def page_name(path: Path) -> str:
+    return str(path.relative_to(PROJECT))
+
+
+def code_lines(page: Path) -> list[str]:
+    """Return the lines of code blocks, continued lines joined."""
+    blocks = re.findall(r"^```\w*\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    joined = "\n".join(blocks).replace("\\\n", " ")
+    return [line.strip().removeprefix(".venv/bin/") for line in joined.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def options() -> dict[str, set[str]]:
+    """Return the options that each command's own help lists."""
+
+    def listed(module: str) -> set[str]:
+        import contextlib
+        import io
+
+        text = io.StringIO()
+        main = importlib.import_module(f"cereflow_bids.cli.{module}").main
+        with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
+            main(["--help"])
+        return set(re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", text.getvalue()))
+
+    return {command: listed(module) for command, module in COMMANDS.items()}
+
+
+def test_outputs_page_is_what_the_spec_says():
+    spec = importlib.util.spec_from_file_location(
+        "generate_outputs", PROJECT / "docs" / "generate_outputs.py"
+    )
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PAGE.read_text(encoding="utf-8") == script.outputs_page(), "run: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_options_in_examples_exist(page, options):
+    for line in code_lines(page):
+        command, *words = line.partition("#")[0].split() or [""]
+        if command in options:
+            used = {word for word in words if re.match(r"--?[a-zA-Z]", word)}
+            assert used <= options[command], f"{page_name(page)}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_options_named_in_the_text_exist(page, options):
+    known = set().union(*options.values())
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    named = set(re.findall(r"`(--[a-z][\w-]*)", text))
+    assert named <= known, f"{page_name(page)}: {named - known}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_local_links_lead_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), f"{page_name(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_make_targets_exist(page):
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):(?!=)", makefile, re.M))
+    named = set(re.findall(r"`make ([a-z]+)`", page.read_text(encoding="utf-8")))
+    named |= {line.split()[1] for line in code_lines(page) if line.startswith("make ")}
+    assert named <= targets
