@@ -16,7 +16,8 @@ _ASL_NAME = re.compile(r"asl|tgse|(?:^|[^a-z])perf", re.IGNORECASE)
 _M0_NAME = re.compile(r"(?:^|[^a-z0-9])m0(?:scan)?(?![a-z0-9])|pd_tse", re.IGNORECASE)
 _SIEMENS_PRODUCT = re.compile(r"pwi|perfusion_weighted|relcbf|mean_perf|tttmap", re.IGNORECASE)
 _T1_NAME = re.compile(
-    r"(?:^|[^a-z0-9])t1(?![0-9])|mp2?rage|bravo|fspgr|(?:^|[^a-z])(?:tfe|t1tfe|spgr)", re.IGNORECASE
+    r"(?:^|[^a-z0-9])t1(?![0-9])|mp2?rage|bravo|fspgr|(?:^|[^a-z])(?:tfe|t1tfe|spgr)",
+    re.IGNORECASE,
 )
 _NOT_T1 = re.compile(
     r"survey|scout|locali[sz]er|t1_?map|t1_?rho|tof|angio|(?:^|[^a-z])mra|flair|"

@@ -1,0 +1,190 @@
+"""The files at the top of the dataset: description, participants, README, pending list."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from cereflow_bids import __version__
+from cereflow_bids.errors import UsageError
+from cereflow_bids.intake.privacy import OLDEST, published_age
+from cereflow_bids.intake.series import Patient
+
+BIDS_VERSION = "1.10.0"
+PENDING = "pending.json"
+CONSOLE = Path("derivatives") / "console"
+_COLUMNS = ("participant_id", "age", "sex")
+_DICTIONARY = {
+    "participant_id": {"Description": "Label of the participant"},
+    "age": {
+        "Description": f"Age at the (first) study; {OLDEST}+ stands for every age above {OLDEST}",
+        "Units": "year",
+    },
+    "sex": {
+        "Description": "Sex as the scanner's operator entered it",
+        "Levels": {"M": "male", "F": "female", "O": "other"},
+    },
+}
+_README = """\
+# Arterial spin labelling dataset
+
+Converted from vendor DICOM by cereflow_bids {version}. Each `_asl.json` tells under
+"CereflowOrigins" where every labelling parameter comes from: the DICOM header, the command line,
+or an inference from the images. Names, dates and identifiers were left out; the file that joins
+labels to patients is kept outside this folder. Anatomical images are not defaced.
+
+If `pending.json` is there, it lists runs whose labelling parameters no header holds: convert them
+again with the options given there.
+
+`derivatives/console` holds CBF maps that the scanner's own software computed, as exported. They are
+kept for comparison and are not raw data.
+"""
+
+
+def check_target(folder: Path) -> None:
+    """Refuse a target that is neither new, nor empty, nor a BIDS dataset.
+
+    Raises
+    ------
+    UsageError
+        If anything else is there.
+    """
+    if folder.is_dir():
+        if (folder / "dataset_description.json").is_file() or not any(folder.iterdir()):
+            return
+        what = "The folder holds something that is not a BIDS dataset."
+    elif folder.exists():
+        what = "The last argument is a file, but it must be the folder of the BIDS dataset."
+    else:
+        return
+    raise UsageError(
+        what,
+        where="BIDS",
+        fix="give the inputs first and a new, empty or BIDS folder last.",
+    )
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` to `path` so that no reader ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.replace(path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def to_json(content: Any) -> str:
+    """Return `content` as JSON text that people can read."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_top_level(folder: Path, participants: Mapping[str, Patient]) -> None:
+    """Write or update the files at the top of the dataset.
+
+    Parameters
+    ----------
+    folder
+        The dataset.
+    participants
+        Label → patient, for those converted now; rows of others stay as they are.
+    """
+    described = {
+        "Name": "Arterial spin labelling dataset",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "raw",
+        "GeneratedBy": [{"Name": "cereflow_bids", "Version": __version__}],
+    }
+    _write_unless_there(folder / "dataset_description.json", to_json(described))
+    _write_unless_there(folder / "README.md", _README.format(version=__version__))
+    _write_unless_there(folder / "participants.json", to_json(_DICTIONARY))
+    _ignore_pending(folder / ".bidsignore")
+    rows = _read_rows(folder / "participants.tsv")
+    for label, patient in participants.items():
+        row = rows.setdefault(f"sub-{label}", dict.fromkeys(_COLUMNS, "n/a"))
+        row |= {"participant_id": f"sub-{label}", "sex": patient.sex or "n/a"}
+        if row.get("age", "n/a") == "n/a":
+            row["age"] = published_age(patient.age)
+    write_atomically(folder / "participants.tsv", _table([rows[key] for key in sorted(rows)]))
+
+
+def write_console_description(folder: Path) -> None:
+    """Describe the folder of the console's maps, if there is one."""
+    if (folder / CONSOLE).is_dir():
+        described = {
+            "Name": "CBF maps computed by the scanner's console",
+            "BIDSVersion": BIDS_VERSION,
+            "DatasetType": "derivative",
+            "GeneratedBy": [
+                {"Name": "scanner console", "Description": "Vendor software, as exported"},
+                {"Name": "cereflow_bids", "Version": __version__},
+            ],
+        }
+        _write_unless_there(folder / CONSOLE / "dataset_description.json", to_json(described))
+
+
+def update_pending(
+    folder: Path, within: Iterable[str], pending: Sequence[Mapping[str, Any]]
+) -> None:
+    """Replace the pending entries of the studies converted now; without any the file goes.
+
+    Parameters
+    ----------
+    folder
+        The dataset.
+    within
+        Folders, such as ``"sub-01"``, whose older entries no longer hold.
+    pending
+        New entries with ``run``, ``missing`` and ``flags``.
+    """
+    path = folder / PENDING
+    older = json.loads(path.read_text(encoding="utf-8"))["pending"] if path.exists() else []
+    replaced = tuple(f"{part}/" for part in within)
+    kept = [entry for entry in older if not str(entry["run"]).startswith(replaced)]
+    entries = sorted([*kept, *pending], key=lambda entry: str(entry["run"]))
+    if entries:
+        write_atomically(path, to_json({"pending": entries}))
+    elif path.exists():
+        path.unlink()
+
+
+def labels_in(folder: Path) -> set[str]:
+    """Return the participant labels that the dataset already has."""
+    rows = _read_rows(folder / "participants.tsv")
+    names = {path.name for path in folder.glob("sub-*")} | set(rows)
+    return {name.removeprefix("sub-") for name in names}
+
+
+def _write_unless_there(path: Path, text: str) -> None:
+    if not path.exists():
+        write_atomically(path, text)
+
+
+def _ignore_pending(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if PENDING not in lines:
+        write_atomically(path, "\n".join([*lines, PENDING]) + "\n")
+
+
+def _read_rows(path: Path) -> dict[str, dict[str, str]]:
+    if not path.exists():
+        return {}
+    with path.open(encoding="utf-8-sig", newline="") as source:
+        return {row["participant_id"]: row for row in csv.DictReader(source, delimiter="\t")}
+
+
+def _table(rows: list[dict[str, str]]) -> str:
+    columns = list(dict.fromkeys([*_COLUMNS, *(key for row in rows for key in row)]))
+    sink = io.StringIO()
+    writer = csv.DictWriter(
+        sink, columns, delimiter="\t", lineterminator="\n", restval="n/a", extrasaction="ignore"
+    )
+    writer.writeheader()
+    writer.writerows(rows)
+    return sink.getvalue()

@@ -1,0 +1,90 @@
+"""NIfTI files: headers without free text, bytes without time, and GE's two images in one."""
+
+import gzip
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import nibabel as nib
+
+# Offset and length of data_type, db_name, descrip, aux_file and intent_name in a NIfTI-1 header.
+_FREE_TEXT = ((4, 10), (14, 18), (148, 80), (228, 24), (328, 16))
+_HEADER_SIZE = 348
+_EXTENSION_FLAG = 348
+_COMPRESSION = 6
+
+
+def publish(source: Path, target: Path) -> None:
+    """Write a copy of `source` whose header holds no free text; the voxels stay as they are.
+
+    dcm2niix writes the time of day into ``descrip`` and protocol comments into ``aux_file``.
+    The gzip header carries neither file name nor time, so that equal input gives equal bytes.
+
+    Parameters
+    ----------
+    source, target
+        ``.nii.gz`` files.
+    """
+    raw = bytearray(gzip.decompress(source.read_bytes()))
+    order = "<" if struct.unpack_from("<i", raw)[0] == _HEADER_SIZE else ">"
+    if struct.unpack_from(f"{order}i", raw)[0] != _HEADER_SIZE:
+        raise ValueError(f"not a NIfTI-1 file: {source.name}")
+    for offset, length in _FREE_TEXT:
+        raw[offset : offset + length] = bytes(length)
+    start = int(struct.unpack_from(f"{order}f", raw, 108)[0])
+    # Extensions can hold a whole DICOM header.
+    raw[_EXTENSION_FLAG:start] = bytes(start - _EXTENSION_FLAG)
+    target.write_bytes(gzip.compress(bytes(raw), _COMPRESSION, mtime=0))
+
+
+def volumes(path: Path) -> NDArray[np.float32]:
+    """Return the scaled voxels of `path` as ``(x, y, z, volumes)``."""
+    import nibabel as nib
+
+    data: NDArray[np.float32] = nib.load(path).get_fdata(dtype=np.float32, caching="unchanged")  # type: ignore[attr-defined]
+    return data if data.ndim == 4 else data[..., np.newaxis]
+
+
+def join(paths: list[Path], factors: list[float], target: Path) -> None:
+    """Write several images on one grid as the volumes of one, each times its factor.
+
+    Parameters
+    ----------
+    paths
+        Images of equal shape and affine, in the order that the volumes shall have.
+    factors
+        One per volume of the result.
+    target
+        Where the result goes, float32, without free text in its header.
+
+    Raises
+    ------
+    ValueError
+        If the images lie on different grids.
+    """
+    import nibabel as nib
+
+    images = [nib.load(path) for path in paths]  # type: ignore[attr-defined]
+    first = images[0]
+    for other in images[1:]:
+        same = other.shape[:3] == first.shape[:3] and np.allclose(other.affine, first.affine)
+        if not same:
+            raise ValueError("the images of the series lie on different grids")
+    data = np.concatenate([volumes(path) for path in paths], axis=3)
+    data = data * np.asarray(factors, dtype=np.float32)
+    joined = nib.Nifti1Image(data, first.affine)  # type: ignore[attr-defined]
+    joined.header.set_xyzt_units("mm", "sec")
+    _keep_codes(first, joined)
+    temporary = target.with_name(f"joined-{target.name}")
+    nib.save(joined, temporary)  # type: ignore[attr-defined]
+    publish(temporary, target)
+    temporary.unlink()
+
+
+def _keep_codes(source: "nib.Nifti1Image", target: "nib.Nifti1Image") -> None:
+    target.set_qform(source.get_qform(), int(source.header["qform_code"]))
+    target.set_sform(source.get_sform(), int(source.header["sform_code"]))

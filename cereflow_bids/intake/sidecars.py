@@ -1,0 +1,125 @@
+"""What a sidecar may hold: an allow-list of dcm2niix's fields, completed by the labelling."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cereflow_bids.intake.privacy import without_identifiers
+from cereflow_bids.intake.protocol import Parameter, Parameters
+
+ORIGINS = "CereflowOrigins"
+SCALING = "CereflowScaling"
+
+# Free text (descriptions, protocol and institution names), dates, times and numbers of machines
+# are left out because they can hold, or lead to, a person.
+_ANY = frozenset(
+    {
+        "AcquisitionMatrixPE",
+        "AcquisitionVoxelSize",
+        "BandwidthPerPixelPhaseEncode",
+        "BaseResolution",
+        "BodyPart",
+        "CoilCombinationMethod",
+        "ConversionSoftware",
+        "ConversionSoftwareVersion",
+        "DwellTime",
+        "EchoTime",
+        "EchoTrainLength",
+        "EffectiveEchoSpacing",
+        "FlipAngle",
+        "ImageType",
+        "ImagingFrequency",
+        "MRAcquisitionType",
+        "MTState",
+        "MagneticFieldStrength",
+        "Manufacturer",
+        "ManufacturersModelName",
+        "MatrixCoilMode",
+        "Modality",
+        "NonlinearGradientCorrection",
+        "ParallelAcquisitionTechnique",
+        "ParallelReductionFactorInPlane",
+        "ParallelReductionFactorOutOfPlane",
+        "PartialFourier",
+        "PartialFourierDirection",
+        "PatientPosition",
+        "PercentPhaseFOV",
+        "PercentSampling",
+        "PhaseEncodingAxis",
+        "PhaseEncodingDirection",
+        "PhaseResolution",
+        "PhilipsRWVIntercept",
+        "PhilipsRWVSlope",
+        "PhilipsRescaleIntercept",
+        "PhilipsRescaleSlope",
+        "PhilipsScaleSlope",
+        "PixelBandwidth",
+        "PulseSequenceType",
+        "ReceiveCoilActiveElements",
+        "ReceiveCoilName",
+        "ReconMatrixPE",
+        "ScanOptions",
+        "ScanningSequence",
+        "SequenceName",
+        "SequenceVariant",
+        "SliceThickness",
+        "SoftwareVersions",
+        "SpacingBetweenSlices",
+        "SpoilingState",
+        "SpoilingType",
+        "TotalReadoutTime",
+        "UsePhilipsFloatNotDisplayScaling",
+    }
+)
+_ONLY_T1W = frozenset({"InversionTime", "RepetitionTime"})
+_ONLY_2D = frozenset({"SliceTiming", "MultibandAccelerationFactor", "SliceEncodingDirection"})
+
+
+def allowed(
+    converted: Mapping[str, Any], suffix: str, identifiers: frozenset[str]
+) -> dict[str, Any]:
+    """Return the fields of dcm2niix's sidecar that may be published.
+
+    Parameters
+    ----------
+    converted
+        dcm2niix's sidecar.
+    suffix
+        ``"asl"``, ``"m0scan"``, ``"cbf"`` or ``"T1w"``: repetition and inversion time of a
+        perfusion scan mean something else there and are written by us; slice times of a 3D
+        readout mean nothing.
+    identifiers
+        Texts that must not get through even in an allowed field.
+    """
+    keys = _ANY | (_ONLY_T1W if suffix == "T1w" else frozenset())
+    if str(converted.get("MRAcquisitionType", "")).upper() == "2D":
+        keys |= _ONLY_2D
+    kept = {key: converted[key] for key in sorted(keys) if key in converted}
+    return without_identifiers(kept, identifiers)
+
+
+def perfusion(
+    base: Mapping[str, Any],
+    parameters: Parameters,
+    *,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a complete ``_asl`` sidecar: what was converted, the labelling, and the origins."""
+    values = {key: parameter.value for key, parameter in parameters.items()}
+    origins = {key: parameter.origin for key, parameter in sorted(parameters.items())}
+    return {**base, **values, **(extra or {}), ORIGINS: origins}
+
+
+def calibration(
+    base: Mapping[str, Any], repetition_time: Parameter | None, intended_for: Sequence[str]
+) -> dict[str, Any]:
+    """Return a complete ``_m0scan`` sidecar; `intended_for` are BIDS URIs."""
+    result = {**base, "IntendedFor": list(intended_for)}
+    if repetition_time is not None:
+        result["RepetitionTimePreparation"] = repetition_time.value
+        result[ORIGINS] = {"RepetitionTimePreparation": repetition_time.origin}
+    return result
+
+
+def context_table(types: Sequence[str]) -> str:
+    """Return the text of an ``aslcontext.tsv``."""
+    return "\n".join(("volume_type", *types)) + "\n"

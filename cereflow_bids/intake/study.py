@@ -1,0 +1,321 @@
+"""One converted study, completed and laid out as BIDS in a folder of its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cereflow_bids.errors import InputError
+from cereflow_bids.intake import heuristic, images, sidecars, volumes
+from cereflow_bids.intake.dataset import CONSOLE, to_json, write_atomically
+from cereflow_bids.intake.protocol import Completed, Given, Labeling, Parameter, complete
+from cereflow_bids.intake.series import Series
+from cereflow_bids.intake.vendors import READERS, ge
+from cereflow_bids.intake.vendors.siemens import same_preparation
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study goes: participant and, where there are several studies, session."""
+
+    label: str
+    session: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """``sub-01`` or ``sub-01/ses-02``."""
+        return f"sub-{self.label}/ses-{self.session}" if self.session else f"sub-{self.label}"
+
+    @property
+    def prefix(self) -> str:
+        """``sub-01`` or ``sub-01_ses-02``."""
+        return self.folder.replace("/", "_")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One image of the dataset and what is to be said about it.
+
+    Attributes
+    ----------
+    run
+        Path inside the dataset.
+    types
+        Volume types of an ``_asl``, else empty.
+    missing, flags
+        BIDS keys that nothing supplied, and the options that would.
+    conflicts
+        Disagreements between header and command line.
+    """
+
+    run: str
+    types: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pending(self) -> dict[str, Any] | None:
+        """The entry for ``pending.json``, or None if the run is complete."""
+        if not self.missing:
+            return None
+        return {"run": self.run, "missing": list(self.missing), "flags": list(self.flags)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """One series with its role, its NIfTI files and dcm2niix's sidecars."""
+
+    series: Series
+    kind: str
+    files: tuple[Path, ...]
+    converted: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Perfusion:
+    """One ASL series, read but not yet written."""
+
+    scan: _Scan
+    labeling: Labeling
+    order: volumes.Order
+    signal: NDArray[np.float64]
+
+
+def publish(
+    chosen: Sequence[Series],
+    files: Mapping[str, list[Path]],
+    target: Path,
+    place: Place,
+    given: Given,
+) -> tuple[list[RunSummary], list[str]]:
+    """Write one study to `target`, complete but for what nobody knows.
+
+    Parameters
+    ----------
+    chosen
+        Its series that have a role.
+    files
+        Series UID → NIfTI files, as HeuDiConv left them.
+    target
+        Root of a dataset in the making.
+    place
+        Participant and session.
+    given
+        What the user said about the labelling.
+
+    Returns
+    -------
+    runs
+        One summary per image.
+    notes
+        What was left out, and why.
+    """
+    scans = [_scan(series, files[series.uid]) for series in chosen]
+    perfusion = {
+        scan.series.uid: _read_perfusion(scan)
+        for scan in scans
+        if scan.kind == heuristic.rules().ASL
+    }
+    scans, notes = _without_false_m0(scans, perfusion)
+    stems = heuristic.rules().stems([scan.kind for scan in scans])
+    paths = [
+        stem.format(
+            bids_subject_session_dir=place.folder, bids_subject_session_prefix=place.prefix
+        )
+        for stem in stems
+    ]
+    runs = []
+    for scan, path in zip(scans, paths, strict=True):
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        if scan.kind == heuristic.rules().ASL:
+            has_m0 = any(other.kind == heuristic.rules().M0SCAN for other in scans)
+            runs.append(_write_perfusion(perfusion[scan.series.uid], target, path, given, has_m0))
+        elif scan.kind == heuristic.rules().M0SCAN:
+            users = [p for s, p in zip(scans, paths, strict=True) if s.series.uid in perfusion]
+            runs.append(_write_m0(scan, target, path, users))
+        else:
+            runs.append(_write_plain(scan, target, path))
+    return runs, notes
+
+
+def _scan(series: Series, files: list[Path]) -> _Scan:
+    import json
+
+    kind, _ = heuristic.role(series)
+    converted = tuple(
+        json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text("utf-8"))
+        for path in files
+    )
+    if kind is None:
+        raise ValueError("a series without a role was converted")
+    return _Scan(series, kind, tuple(files), converted)
+
+
+def _read_perfusion(scan: _Scan) -> _Perfusion:
+    vendor = heuristic.vendor(scan.series) or ""
+    labeling = READERS[vendor](scan.series, scan.converted[0])
+    if vendor == "ge":
+        return _read_ge(scan, labeling)
+    if len(scan.files) != 1:
+        raise InputError(
+            f"An ASL series became {len(scan.files)} images instead of one.",
+            where=f"series {scan.series.number}",
+            fix="check that all of its images were exported.",
+        )
+    signal = volumes.mean_signal(images.volumes(scan.files[0]))
+    if len(signal) < 2:
+        raise InputError(
+            "An ASL series holds a single volume, so there is nothing to subtract.",
+            where=f"series {scan.series.number}",
+            fix="export the source images (control and label), not only the computed map.",
+        )
+    return _Perfusion(scan, labeling, volumes.order(signal, labeling.volume_types), signal)
+
+
+def _read_ge(scan: _Scan, labeling: Labeling) -> _Perfusion:
+    """Tell PW from PD by the image type; dcm2niix makes one image of each."""
+    kinds = ["deltam" if ge.is_perfusion(one["ImageType"]) else "m0scan" for one in scan.converted]
+    if sorted(kinds) != ["deltam", "m0scan"]:
+        raise InputError(
+            "The series does not hold one perfusion-weighted and one proton-density image.",
+            where=f"series {scan.series.number}",
+            fix="export the whole 3D ASL series, with both of its passes.",
+        )
+    signal = np.array([images.volumes(path).mean() for path in scan.files])
+    return _Perfusion(scan, labeling, volumes.Order(tuple(kinds), "header (image type)"), signal)
+
+
+def _without_false_m0(
+    scans: list[_Scan], perfusion: Mapping[str, _Perfusion]
+) -> tuple[list[_Scan], list[str]]:
+    """Leave out "M0" series that were prepared and suppressed like the ASL itself."""
+    kept, notes = [], []
+    for scan in scans:
+        if scan.kind == heuristic.rules().M0SCAN and any(
+            _same_as(scan, asl) for asl in perfusion.values()
+        ):
+            notes.append(
+                f"Series {scan.series.number} is called M0 but has the inversion time, the "
+                "suppression and the brightness of the ASL series: it is no calibration scan and "
+                "was left out (M0Type Absent)."
+            )
+        else:
+            kept.append(scan)
+    return kept, notes
+
+
+def _same_as(scan: _Scan, asl: _Perfusion) -> bool:
+    if heuristic.vendor(scan.series) != "siemens":
+        return False
+    brightness = volumes.mean_signal(images.volumes(scan.files[0])).mean()
+    reference = np.median(asl.signal)
+    alike = brightness < volumes.UNSUPPRESSED_RATIO * reference
+    return bool(alike) and same_preparation(scan.series, asl.scan.series)
+
+
+def _write_perfusion(
+    asl: _Perfusion, target: Path, path: str, given: Given, has_m0: bool
+) -> RunSummary:
+    base = sidecars.allowed(asl.scan.converted[0], "asl", asl.scan.series.patient.identifiers)
+    labeling, extra = asl.labeling, {}
+    if "deltam" in asl.order.types:
+        extra = _write_ge_image(asl, target / f"{path}.nii.gz")
+        base["ImageType"] = ["DERIVED", "PRIMARY", "ASL"]
+    else:
+        images.publish(asl.scan.files[0], target / f"{path}.nii.gz")
+    found = {**labeling.parameters, **_measured(asl, has_m0)}
+    done = complete(found, given)
+    sidecar = sidecars.perfusion(base, done.parameters, extra=extra)
+    write_atomically(target / f"{path}.json", to_json(sidecar))
+    context = target / f"{path.removesuffix('_asl')}_aslcontext.tsv"
+    write_atomically(context, sidecars.context_table(asl.order.types))
+    return _summary(f"{path}.nii.gz", asl, done)
+
+
+def _summary(run: str, asl: _Perfusion, done: Completed) -> RunSummary:
+    return RunSummary(
+        run=run,
+        types=asl.order.types,
+        missing=done.missing,
+        flags=done.flags,
+        conflicts=done.conflicts,
+        notes=(*asl.labeling.notes, *asl.order.notes),
+    )
+
+
+def _measured(asl: _Perfusion, has_m0: bool) -> dict[str, Parameter]:
+    """Return what the images and the protocol's timing say, rather than the labelling's tags."""
+    found: dict[str, Parameter] = {}
+    types, series = asl.order.types, asl.scan.series
+    if "m0scan" in types:
+        found["M0Type"] = Parameter("Included", asl.order.origin)
+    elif has_m0:
+        found["M0Type"] = Parameter("Separate", "header (an M0 series of the same study)")
+    else:
+        found["M0Type"] = Parameter("Absent", "no M0 volume and no M0 series in the study")
+    if "deltam" not in types:
+        found["TotalAcquiredPairs"] = Parameter(asl.order.pairs, "counted in the series")
+    if (dark := volumes.suppressed(asl.signal, types)) is not None:
+        found["BackgroundSuppression"] = Parameter(
+            dark, "inferred (brightness of M0 against control)"
+        )
+    if series.repetition_time is not None:
+        found["RepetitionTimePreparation"] = _repetition(series.repetition_time, types)
+    return found
+
+
+def _repetition(seconds: float, types: tuple[str, ...]) -> Parameter:
+    if "deltam" not in types:
+        return Parameter(seconds, "header (0018,0080)")
+    per_volume = [ge.SATURATION_RECOVERY if kind == "m0scan" else seconds for kind in types]
+    return Parameter(
+        per_volume, "header (0018,0080); 2 s of saturation recovery before the GE PD image"
+    )
+
+
+def _write_ge_image(asl: _Perfusion, target: Path) -> dict[str, Any]:
+    """Join PW and PD, bring PW to the units of PD, and return what the sidecar says of it."""
+    series = asl.scan.series
+    scaling, (number, _) = ge.scaling(series), ge.excitations(series)
+    factors = [1 / (scaling * number) if kind == "deltam" else 1.0 for kind in asl.order.types]
+    images.join(list(asl.scan.files), factors, target)
+    return {
+        sidecars.SCALING: {
+            "Description": "deltam = PW / (ScalingFactor x NumberOfExcitations); applied",
+            "ScalingFactor": scaling,
+            "NumberOfExcitations": number,
+        }
+    }
+
+
+def _write_m0(scan: _Scan, target: Path, path: str, users: list[str]) -> RunSummary:
+    images.publish(scan.files[0], target / f"{path}.nii.gz")
+    base = sidecars.allowed(scan.converted[0], "m0scan", scan.series.patient.identifiers)
+    seconds = scan.series.repetition_time
+    repetition = Parameter(seconds, "header (0018,0080)") if seconds else None
+    uris = [f"bids::{user}.nii.gz" for user in users]
+    write_atomically(
+        target / f"{path}.json", to_json(sidecars.calibration(base, repetition, uris))
+    )
+    return RunSummary(f"{path}.nii.gz")
+
+
+def _write_plain(scan: _Scan, target: Path, path: str) -> RunSummary:
+    suffix = path.rsplit("_", 1)[-1]
+    images.publish(scan.files[0], target / f"{path}.nii.gz")
+    sidecar = sidecars.allowed(scan.converted[0], suffix, scan.series.patient.identifiers)
+    if path.startswith(CONSOLE.as_posix()):
+        sidecar["Description"] = "CBF as the scanner's console computed it"
+        if heuristic.vendor(scan.series) == "philips":
+            sidecar["Units"] = "mL/100 g/min"
+    write_atomically(target / f"{path}.json", to_json(sidecar))
+    summary = RunSummary(f"{path}.nii.gz")
+    if len(scan.files) > 1:
+        note = f"The series became {len(scan.files)} images; the first was taken."
+        summary = replace(summary, notes=(note,))
+    return summary

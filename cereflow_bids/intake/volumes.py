@@ -1,0 +1,140 @@
+"""What each volume of a series is: told by the header, found or confirmed by the signal."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# An unsuppressed M0 is several times as bright as suppressed volumes; motion and noise are not.
+UNSUPPRESSED_RATIO = 1.5
+_FOREGROUND = 0.3
+_AGREEING_PAIRS = 0.75
+UNPAIRED = "n/a"
+
+
+@dataclass(frozen=True)
+class Order:
+    """BIDS volume type per volume, how it is known, and what to tell the user."""
+
+    types: tuple[str, ...]
+    origin: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pairs(self) -> int:
+        """Number of control-label pairs."""
+        return min(self.types.count("control"), self.types.count("label"))
+
+
+def mean_signal(data: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the mean over the head of each volume.
+
+    Parameters
+    ----------
+    data
+        ``(x, y, z, volumes)``, any unit.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(volumes,)``, same unit.
+    """
+    mean = data.mean(axis=3, dtype=float)
+    head = mean > _FOREGROUND * np.percentile(mean, 98)
+    return np.asarray(data[head].mean(axis=0, dtype=float))
+
+
+def order(signal: NDArray[np.floating], tagged: tuple[str, ...] | None) -> Order:
+    """Decide what each volume is.
+
+    Parameters
+    ----------
+    signal
+        Mean signal per volume, ``(volumes,)``.
+    tagged
+        What the header says per volume, in acquired order, or None.
+
+    Returns
+    -------
+    Order
+        With a note wherever header and signal disagree, or the signal is not clear.
+    """
+    bright = _unsuppressed(signal)
+    if tagged is None or len(tagged) != len(signal) or not {"control", "label"} <= set(tagged):
+        types, notes = _from_signal(signal, bright)
+        return Order(types, "inferred from the signal", notes)
+    if "m0scan" in tagged:
+        return Order(tagged, "header", _disagreement(signal, tagged))
+    types = _best_arrangement(signal, bright, tagged)
+    notes = _disagreement(signal, types)
+    if types != _with_m0(tagged, bright):
+        notes += ("The volumes are not in the order of the instance numbers; the signal told.",)
+    origin = "header; M0 by its signal" if bright.any() else "header"
+    return Order(types, origin, notes)
+
+
+def suppressed(signal: NDArray[np.floating], types: tuple[str, ...]) -> bool | None:
+    """Tell from the brightness of M0 whether the controls are suppressed; None without an M0."""
+    kinds = np.array(types)
+    if "m0scan" not in types or "control" not in types:
+        return None
+    ratio = signal[kinds == "m0scan"].mean() / signal[kinds == "control"].mean()
+    return bool(ratio > UNSUPPRESSED_RATIO)
+
+
+def _unsuppressed(signal: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Mark the volumes that are far brighter than the median one."""
+    return np.asarray(signal > UNSUPPRESSED_RATIO * np.median(signal))
+
+
+def _from_signal(
+    signal: NDArray[np.floating], bright: NDArray[np.bool_]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Find M0 by its brightness, then say which of two alternating volumes is the control."""
+    types = np.where(bright, "m0scan", "").astype("<U7")
+    rest = np.flatnonzero(~bright)
+    notes: tuple[str, ...] = ()
+    if len(rest) % 2 and not bright.any() and signal[0] > signal[1:].max():
+        # Without suppression M0 is only a little brighter, but it comes first.
+        types[0], rest = "m0scan", rest[1:]
+    elif len(rest) % 2:
+        # An odd volume before the pairs lets the signal settle.
+        types[rest[0]] = UNPAIRED
+        rest = rest[1:]
+        notes = ("One volume belongs to no control-label pair and is not used.",)
+    first, second = signal[rest[0::2]], signal[rest[1::2]]
+    control_first = bool(first.mean() > second.mean())
+    types[rest[0::2]] = "control" if control_first else "label"
+    types[rest[1::2]] = "label" if control_first else "control"
+    found = tuple(str(kind) for kind in types)
+    return found, notes + _disagreement(signal, found)
+
+
+def _with_m0(tagged: tuple[str, ...], bright: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple("m0scan" if b else kind for kind, b in zip(tagged, bright, strict=True))
+
+
+def _best_arrangement(
+    signal: NDArray[np.floating], bright: NDArray[np.bool_], tagged: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Choose the order that makes controls brighter in most pairs: the header's, if it does."""
+    half = len(tagged) // 2
+    candidates = (tagged, ("control", "label") * half, ("control",) * half + ("label",) * half)
+    fitting = [_with_m0(one, bright) for one in candidates if len(one) == len(signal)]
+    return max(fitting, key=lambda one: _agreement(signal, one))
+
+
+def _agreement(signal: NDArray[np.floating], types: tuple[str, ...]) -> float:
+    """Return the share of control-label pairs in which the control is brighter."""
+    kinds = np.array(types)
+    control, label = signal[kinds == "control"], signal[kinds == "label"]
+    count = min(len(control), len(label))
+    return float(np.mean(control[:count] > label[:count])) if count else 0.0
+
+
+def _disagreement(signal: NDArray[np.floating], types: tuple[str, ...]) -> tuple[str, ...]:
+    if _agreement(signal, types) >= _AGREEING_PAIRS:
+        return ()
+    return (
+        "Controls are not brighter than labels in most pairs: check the order of the volumes.",
+    )
