@@ -1,4 +1,4 @@
-"""The project itself: one version, light doors, a lock file and a wheel that hold all they should."""
+"""The project itself: one version, light doors, a complete lock file and a complete wheel."""
 
 import importlib.metadata
 import re
