@@ -1,0 +1,302 @@
+"""A digital head with a known cerebral blood flow in every region.
+
+Built from the packaged template and atlas on a grid of 1 mm: every point is grey matter, white
+matter, cerebrospinal fluid, scalp or nothing, so that partial volume arises where it does in a
+scanner, in voxels that are larger than the head's detail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from cereflow_bids.imaging.resampling import area_average, majority_labels
+from cereflow_bids.regions.atlas import packaged_atlas
+from cereflow_bids.resources import template
+
+Float = NDArray[np.float32]
+
+GREY_FLOW = {
+    "frontal": 60.0,
+    "parietal": 62.0,
+    "temporal": 55.0,
+    "occipital": 58.0,
+    "cingulate": 65.0,
+    "insula": 60.0,
+    "cerebellum": 56.0,
+}
+"""Cortical CBF by lobe, mL/100 g/min, about what pCASL finds in adults."""
+
+DEEP_FLOW = {
+    "thalamus": 52.0,
+    "caudate": 46.0,
+    "putamen": 48.0,
+    "pallidum": 36.0,
+    "hippocampus": 48.0,
+    "amygdala": 45.0,
+    "accumbens": 45.0,
+    "brainstem": 40.0,
+}
+"""CBF of deep structures, mL/100 g/min."""
+
+WHITE_FLOW = 21.0
+LEFT_MIDDLE_CEREBRAL = (
+    "banks of superior temporal sulcus",
+    "caudal middle frontal",
+    "inferior parietal",
+    "insula",
+    "middle temporal",
+    "pars opercularis",
+    "pars triangularis",
+    "postcentral",
+    "precentral",
+    "superior temporal",
+    "supramarginal",
+    "transverse temporal",
+)
+"""Regions that the left middle cerebral artery mostly feeds."""
+
+_PAD = 18  # mm around the template grid, room for skull and scalp
+_SKULL_MM = 6.0
+_SCALP_MM = 12.0
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The head on its 1 mm grid, before anyone's blood flow is painted on it.
+
+    Attributes
+    ----------
+    tissue
+        0 nothing, 1 grey matter, 2 white matter, 3 cerebrospinal fluid, 4 scalp; ``(x, y, z)``.
+    labels
+        Atlas labels, 0 outside; ``(x, y, z)``.
+    nearest
+        Label of the nearest region at every point of the brain, 0 outside; ``(x, y, z)``.
+    affine
+        Voxel to template mm, ``(4, 4)``.
+    """
+
+    tissue: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    nearest: NDArray[np.int32]
+    affine: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Head:
+    """One participant: anatomy, blood flow, and where the head lies in the scanner.
+
+    Attributes
+    ----------
+    anatomy
+        The shared anatomy.
+    flow
+        True CBF, mL/100 g/min, on the anatomy's grid.
+    placement
+        Template mm to scanner mm, ``(4, 4)``.
+    regional_flow
+        Grey matter CBF of every label, as painted.
+    """
+
+    anatomy: Anatomy
+    flow: Float
+    placement: NDArray[np.float64]
+    regional_flow: dict[int, float] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SampledHead:
+    """A head seen through the voxels of a scan.
+
+    Attributes
+    ----------
+    fractions
+        Volume fraction of grey matter, white matter, fluid and scalp, ``(4, x, y, z)``.
+    flow
+        Volume-weighted CBF of the grey and of the white part, mL/100 g/min, ``(2, x, y, z)``;
+        their sum is the true CBF of the voxel.
+    labels
+        Label that fills most of each voxel, 0 for none.
+    affine
+        Voxel to scanner mm, ``(4, 4)``.
+    """
+
+    fractions: Float
+    flow: Float
+    labels: NDArray[np.int32]
+    affine: NDArray[np.float64]
+
+    @property
+    def true_cbf(self) -> Float:
+        """True CBF of every voxel, mL/100 g/min, ``(x, y, z)``."""
+        return self.flow.sum(axis=0)
+
+    def regional_means(self) -> dict[int, float]:
+        """Return the mean of the true CBF over the voxels of every label that has any."""
+        found = np.unique(self.labels[self.labels > 0])
+        means = ndimage.mean(self.true_cbf, self.labels, found)
+        return {int(label): float(mean) for label, mean in zip(found, means, strict=True)}
+
+
+@cache
+def anatomy() -> Anatomy:
+    """Return the head's anatomy, read once."""
+    reference = nib.load(template("T1w"))
+    whole = np.asarray(reference.dataobj) > 0
+    box = ndimage.find_objects(whole.astype(np.uint8))[0]
+    brain, grey, white, labels = (
+        np.pad(array[box], _PAD)
+        for array in (whole, _voxels("GM"), _voxels("WM"), _voxels("labels").astype(np.int32))
+    )
+    affine = reference.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [edge.start - _PAD for edge in box]
+    # 255 stands for certainty; what is neither grey nor white is fluid.
+    fluid = np.clip(255 - grey.astype(np.int16) - white, 0, 255)
+    tissue = np.argmax(np.stack([grey, white, fluid]), axis=0).astype(np.uint8) + 1
+    # The template's maps come from T1w contrast, which takes iron-rich nuclei for white matter.
+    tissue[np.isin(labels, _nuclei()) & (tissue == 2)] = 1
+    tissue[~brain] = 0
+    indices = ndimage.distance_transform_edt(
+        labels == 0, return_distances=False, return_indices=True
+    )
+    nearest = np.where(brain, labels[tuple(indices)], 0)
+    outside = ndimage.distance_transform_edt(~brain)
+    tissue[(outside > _SKULL_MM) & (outside <= _SCALP_MM)] = 4
+    return Anatomy(tissue, labels, nearest, affine)
+
+
+def participant(
+    seed: int, *, deficit: tuple[str, ...] = (), deficit_fraction: float = 0.6
+) -> Head:
+    """Return a head with its own blood flow, size and position.
+
+    Parameters
+    ----------
+    seed
+        Of the participant's variation; the same seed gives the same head.
+    deficit
+        Names of left-sided regions whose grey matter CBF is multiplied by `deficit_fraction`.
+    deficit_fraction
+        1 for none.
+    """
+    rng = np.random.default_rng(seed)
+    body = anatomy()
+    table = packaged_atlas().regions()
+    unknown = set(deficit) - set(table["name"])
+    if unknown:
+        raise ValueError(f"no such region in the atlas: {', '.join(sorted(unknown))}")
+    regional: dict[int, float] = {}
+    own = {name: rng.uniform(0.93, 1.07) for name in sorted(set(table["name"]))}
+    for row in table.itertuples():
+        usual = DEEP_FLOW.get(row.name.lower(), GREY_FLOW.get(row.group, 0.0))
+        if not usual:
+            raise ValueError(f"no blood flow is defined for region {row.name} ({row.group})")
+        flow = usual * own[row.name] * rng.uniform(0.98, 1.02)
+        hit = row.hemisphere == "L" and row.name in deficit
+        regional[int(row.index)] = flow * (deficit_fraction if hit else 1.0)
+    return Head(body, _paint(body, regional), _placement(rng), regional)
+
+
+def sample(head: Head, shape: tuple[int, int, int], affine: NDArray[np.float64]) -> SampledHead:
+    """Average the head over the voxels of a scan.
+
+    Parameters
+    ----------
+    head
+        The participant.
+    shape
+        Voxels of the scan along x, y, z.
+    affine
+        Voxel to scanner mm, ``(4, 4)``.
+    """
+    body = head.anatomy
+    to_template = np.linalg.inv(head.placement)
+    average = {"shape": shape, "affine": affine, "world": to_template}
+    fractions = [
+        area_average(body.tissue == kind, body.affine, **average) for kind in (1, 2, 3, 4)
+    ]
+    flow = [
+        area_average(np.where(body.tissue == kind, head.flow, 0), body.affine, **average)
+        for kind in (1, 2)
+    ]
+    labels = majority_labels(body.labels, body.affine, **average)
+    return SampledHead(np.stack(fractions), np.stack(flow), labels, affine)
+
+
+def scan_grid(
+    head: Head,
+    shape: tuple[int, int, int],
+    voxel_size: tuple[float, float, float],
+    tilt_degrees: float,
+) -> NDArray[np.float64]:
+    """Return the affine of an axial slab centred on the brain and tilted about the x axis.
+
+    Parameters
+    ----------
+    head
+        Whose brain is at the centre.
+    shape
+        Voxels along x, y, z.
+    voxel_size
+        mm.
+    tilt_degrees
+        Positive: the front goes up.
+    """
+    angle = np.deg2rad(tilt_degrees)
+    turn = np.array(
+        [
+            [1, 0, 0],
+            [0, np.cos(angle), -np.sin(angle)],
+            [0, np.sin(angle), np.cos(angle)],
+        ]
+    )
+    brain_centre = head.placement @ np.array([0, -17, 5, 1.0])
+    affine = np.eye(4)
+    affine[:3, :3] = turn * np.asarray(voxel_size)
+    affine[:3, 3] = brain_centre[:3] - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return affine
+
+
+def _voxels(kind: str) -> NDArray[np.integer]:
+    """Return the voxels of a tissue map, or of the atlas (``"labels"``), on the template grid."""
+    path = packaged_atlas().labels if kind == "labels" else template(kind)
+    return np.asarray(nib.load(path).dataobj)
+
+
+def _nuclei() -> list[int]:
+    """Return the labels of the deep nuclei, which are grey matter; the brainstem is mixed."""
+    table = packaged_atlas().regions()
+    return [int(index) for index in table.loc[table["group"] == "subcortical", "index"]]
+
+
+def _paint(body: Anatomy, regional: dict[int, float]) -> Float:
+    """Give every point of the brain the flow of its tissue and region."""
+    table = np.zeros(max(regional) + 1, dtype=np.float32)
+    table[list(regional)] = list(regional.values())
+    flow = np.zeros(body.tissue.shape, dtype=np.float32)
+    grey = body.tissue == 1
+    flow[grey] = table[body.nearest[grey]]
+    flow[body.tissue == 2] = WHITE_FLOW
+    return flow
+
+
+def _placement(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return a small affine: size within 6 %, angles within 5°, position within 8 mm."""
+    angles = np.deg2rad(rng.uniform(-5, 5, 3))
+    turn = np.eye(3)
+    for axis, angle in enumerate(angles):
+        first, second = (axis + 1) % 3, (axis + 2) % 3
+        step = np.eye(3)
+        step[first, first] = step[second, second] = np.cos(angle)
+        step[first, second], step[second, first] = -np.sin(angle), np.sin(angle)
+        turn = step @ turn
+    placement = np.eye(4)
+    placement[:3, :3] = turn * rng.uniform(0.94, 1.02, 3)
+    placement[:3, 3] = rng.uniform(-8, 8, 3)
+    return placement
