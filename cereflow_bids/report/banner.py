@@ -1,0 +1,155 @@
+"""The quality of a run in plain words: one of three levels, the reasons, what to do."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cereflow_bids.quality.flags import ALARMS, UNKNOWN, meaning
+from cereflow_bids.report.runs import RunRecord
+
+GREEN, AMBER, RED = "green", "amber", "red"
+SYMBOLS = {GREEN: "✔", AMBER: "▲", RED: "✖"}
+VASCULAR_LIMIT = 1.0
+
+
+@dataclass(frozen=True)
+class Banner:
+    """Level (green, amber, red), headline, and (reason, what to do) pairs."""
+
+    level: str
+    headline: str
+    reasons: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def symbol(self) -> str:
+        """A sign that tells the level without colour."""
+        return SYMBOLS[self.level]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """How a quality measure is shown and what is expected of it.
+
+    ``low`` and ``high`` are the ends of the range outside of which an alarm is raised; ``typical``
+    is what the literature reports, in words.
+    """
+
+    name: str
+    label: str
+    unit: str = ""
+    digits: int = 2
+    low: float = -math.inf
+    high: float = math.inf
+    typical: str = ""
+    scale: float = 1.0
+
+    @property
+    def expected(self) -> str:
+        """The expected range in words."""
+        unit = f" {self.unit}" if self.unit else ""
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            return f"{self.low:g} to {self.high:g}{unit}{self.typical}"
+        if math.isfinite(self.low):
+            return f"at least {self.low:g}{unit}{self.typical}"
+        if math.isfinite(self.high):
+            return f"at most {self.high:g}{unit}{self.typical}"
+        return self.typical or "no limit"
+
+
+MEASURES = (
+    Measure("gm_mean_cbf", "Grey matter CBF, mean", "mL/100 g/min", 1, 10, 150,
+            "; adults usually 40 to 100"),
+    Measure("wm_mean_cbf", "White matter CBF, mean", "mL/100 g/min", 1,
+            typical="usually a half to a third of grey matter"),
+    Measure("gm_wm_ratio", "Grey / white matter ratio", "", 2, low=1.2,
+            typical="; usually 2 to 3"),
+    Measure("spatial_cov", "Spatial coefficient of variation", "", 2, high=0.67,
+            typical="; above 1: artefact"),
+    Measure("negative_fraction", "Grey matter voxels below 0", "%", 1, high=10, scale=100),
+    Measure("mean_deltam_percent", "Mean difference signal", "% of control or M0", 2, low=0,
+            typical="; 1 to 3 % of an unsuppressed control"),
+    Measure("mean_framewise_displacement", "Framewise displacement, mean", "mm", 2, high=0.5),
+    Measure("max_framewise_displacement", "Framewise displacement, largest", "mm", 2),
+    Measure("mask_dice", "Overlap of brain mask and template (Dice)", "", 2, low=0.85),
+    Measure("mask_coverage", "Template brain covered by the mask", "%", 0, scale=100,
+            typical="lower where the scan is a slab"),
+    Measure("mask_volume", "Brain mask volume", "mL", 0, typical="whole brain: 1000 to 1700 mL"),
+    Measure("n_pairs", "Control-label pairs used", "", 0, typical="more pairs, less noise"),
+)  # fmt: skip
+
+ADVICE = {
+    "swapped_order": "Do not use the values. Correct aslcontext.tsv and run again.",
+    "scale_low": "Do not use the values before the cause is found.",
+    "scale_high": "Do not use the values before the cause is found.",
+    "gm_wm_ratio": "Look at the map and the outlines below before using regional values.",
+    "spatial_cov": "Low values may be late arrival of blood, not low perfusion: look for bright "
+    "vessels in the map; a longer or a further delay would tell.",
+    "negative_cbf": "Read regional values with caution; compare with the map.",
+    "motion": "Look at the motion plot; consider to repeat the scan.",
+    "mask_overlap": "Do not use regional values unless the outlines below fit the brain.",
+}
+SEVERE = ("swapped_order", "scale_low", "scale_high", "mask_overlap")
+
+
+def banner(record: RunRecord) -> Banner:
+    """Return the quality banner of a run.
+
+    Red means that the numbers must not be used before somebody has looked; amber, that they
+    need care; green, that no measure is outside its expected range, which is no proof of quality.
+    """
+    if record.state == "failed":
+        return Banner(RED, "Processing failed: no result", ((record.message, record.fix),))
+    if record.state == "pending":
+        return Banner(
+            AMBER, "Not processed: a parameter is missing", ((record.message, record.fix),)
+        )
+    if record.state != "done":
+        again = "Build the report again when the run has ended."
+        return Banner(AMBER, f"Not finished: {record.state}", ((record.message, again),))
+    reasons = [(meaning(flag), advice(flag)) for flag in record.flags]
+    if record.refused:
+        why = f"Absolute CBF was refused: {record.refused}"
+        what = "Only the pattern of the relative map below can be read, not its level."
+        return Banner(RED, "No absolute CBF", ((why, what), *reasons))
+    if not record.flags:
+        return Banner(GREEN, "No quality measure is outside its expected range")
+    if any(_severe(flag, record.quality) for flag in record.flags):
+        return Banner(RED, "Do not use without expert review", tuple(reasons))
+    return Banner(AMBER, "Use with care", tuple(reasons))
+
+
+def advice(flag: str) -> str:
+    """Return what to do about a flag."""
+    return ADVICE.get(flag, "Look at the figures below before using the values.")
+
+
+def _severe(flag: str, quality: Mapping[str, float]) -> bool:
+    artefact = flag == "spatial_cov" and quality.get("spatial_cov", 0) > VASCULAR_LIMIT
+    return flag in SEVERE or flag.startswith(UNKNOWN) or artefact
+
+
+def quality_rows(record: RunRecord) -> list[dict[str, Any]]:
+    """Return one row per measure: label, value with unit, expected range, and its verdict.
+
+    The verdict is taken from the run's own flags, not judged a second time here.
+    """
+    outside = {alarm.measure for alarm in ALARMS if alarm.name in record.flags}
+    outside |= {flag.removeprefix(UNKNOWN) for flag in record.flags if flag.startswith(UNKNOWN)}
+    rows = []
+    for measure in MEASURES:
+        value = record.quality.get(measure.name, math.nan)
+        known = math.isfinite(value)
+        number = f"{value * measure.scale:.{measure.digits}f}"
+        limited = math.isfinite(measure.low) or math.isfinite(measure.high)
+        verdict = "ok" if known and limited else ""
+        rows.append(
+            {
+                "label": measure.label,
+                "value": number if known else "n/a",
+                "unit": measure.unit if known else "",
+                "expected": measure.expected,
+                "verdict": "check" if measure.name in outside else verdict,
+            }
+        )
+    return rows

@@ -1,0 +1,73 @@
+"""The pictures of a run, drawn from its derivatives and kept beside the report."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cereflow_bids.bids.derivatives import DerivativeWriter
+from cereflow_bids.errors import InputError
+from cereflow_bids.report.figures import cbf_mosaic, motion_plot, registration_overview
+from cereflow_bids.report.runs import REDO, RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RELATIVE_MAXIMUM = 2.0
+
+
+def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, bytes]:
+    """Draw the pictures of a finished run and write them to its figures folder.
+
+    They are drawn anew each time: a picture that is older than its map is worse than none.
+
+    Parameters
+    ----------
+    writer
+        Knows where the images lie and where the pictures go.
+    record
+        A run whose state is ``done``.
+
+    Returns
+    -------
+    dict
+        PNG bytes by ``cbf`` (absolute or relative map), ``registration`` and, where motion was
+        estimated, ``motion``.
+    """
+    run = record.run
+    mask, affine = _load(writer, "brain_mask", run)
+    key = "cbf_relative" if record.refused else "cbf"
+    values, _ = _load(writer, key, run)
+    if record.refused:
+        title, vmax, units = "Relative perfusion", RELATIVE_MAXIMUM, "× mean of the brain"
+    else:
+        title, vmax, units = "Cerebral blood flow", 100.0, "mL/100 g/min"
+    title = f"{title}  ·  {run}"
+    figures = {"cbf": cbf_mosaic(values, mask, affine, title=title, vmax=vmax, units=units)}
+    writer.write_bytes(f"figure_{key}", figures["cbf"], run=run)
+    reference, _ = _load(writer, "aslref", run)
+    grey, _ = _load(writer, "gm_probability", run)
+    figures["registration"] = registration_overview(reference, mask, grey, affine)
+    writer.write_bytes("figure_registration", figures["registration"], run=run)
+    if record.confounds is not None and motion_estimated(record.confounds):
+        figures["motion"] = motion_plot(record.confounds)
+        writer.write_bytes("figure_motion", figures["motion"], run=run)
+    return figures
+
+
+def motion_estimated(confounds: "pd.DataFrame") -> bool:
+    """Tell whether any volume has a motion estimate."""
+    return any(math.isfinite(value) for value in confounds["trans_x"])
+
+
+def _load(
+    writer: DerivativeWriter, key: str, run: str
+) -> tuple[npt.NDArray[np.generic], npt.NDArray[Any]]:
+    import nibabel as nib
+
+    path = writer.path(key, run=run)
+    if not path.is_file():
+        raise InputError("the image is missing", where=path.name, fix=REDO)
+    image = nib.load(path)
+    return np.asarray(image.dataobj), image.affine  # type: ignore[attr-defined]

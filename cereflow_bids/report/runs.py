@@ -1,0 +1,192 @@
+"""What the output folder says about a run: status, sidecar, tables. Nothing is computed here."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cereflow_bids.bids.derivatives import DerivativeWriter
+from cereflow_bids.bids.spec import column_dictionary
+from cereflow_bids.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXT_COLUMNS = {"name", "hemisphere", "group", "reason", "volume_type", "flags"}
+REDO = "delete the file and run the participant again"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run as it stands on disk.
+
+    Attributes
+    ----------
+    run
+        Entities of the run, e.g. ``sub-01_ses-1_run-2``.
+    state
+        ``done``, ``failed``, ``pending``, ``running`` or ``waiting``.
+    step, message, fix
+        From the status record; empty where there is nothing to say.
+    sidecar
+        Metadata of the CBF map, or of the relative map where absolute CBF was refused.
+    refused
+        Why there is no absolute CBF; empty where there is.
+    quality
+        Measures by name; NaN where a measure could not be computed.
+    flags
+        Names of the alarms that were raised.
+    regions, confounds
+        The tables of derivatives_spec/columns.yaml, or None.
+    """
+
+    run: str
+    state: str
+    step: str = ""
+    message: str = ""
+    fix: str = ""
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+    refused: str = ""
+    quality: Mapping[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    regions: "pd.DataFrame | None" = None
+    confounds: "pd.DataFrame | None" = None
+
+    @property
+    def participant(self) -> str:
+        """Participant label with its prefix, e.g. ``sub-01``."""
+        return self.run.split("_")[0]
+
+    @property
+    def session(self) -> str:
+        """Session label with its prefix, or an empty string."""
+        found = re.search(r"_(ses-[A-Za-z0-9]+)", self.run)
+        return found.group(1) if found else ""
+
+    @property
+    def acquisition(self) -> Mapping[str, Any]:
+        """How the run was acquired, as the sidecar tells it."""
+        acquisition: Mapping[str, Any] = self.sidecar.get("Acquisition", {})
+        return acquisition
+
+    @property
+    def delays(self) -> list[float]:
+        """The different post-labelling delays (or inversion times) in s, in rising order.
+
+        Volumes without labelling carry a 0, which is no delay.
+        """
+        for parameter in self.sidecar.get("Parameters", []):
+            if parameter["name"] == "PostLabelingDelay":
+                value = parameter["value"]
+                values = value if isinstance(value, list) else [value]
+                return sorted({float(v) for v in values if len(values) == 1 or v})
+        return []
+
+
+def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
+    """Read the record of one run from the output folder.
+
+    Parameters
+    ----------
+    writer
+        Knows where each file lies.
+    run
+        Entities of the run.
+
+    Raises
+    ------
+    InputError
+        If a finished run lacks a file, or a file cannot be read.
+    """
+    status = read_status(writer.out_dir, run)
+    if status.get("state", "done") != "done":
+        step, message, fix = (str(status.get(key) or "") for key in ("step", "message", "fix"))
+        return RunRecord(run=run, state=str(status["state"]), step=step, message=message, fix=fix)
+    cbf, relative = (_sidecar(writer.path(key, run=run)) for key in ("cbf", "cbf_relative"))
+    if not cbf.is_file() and not relative.is_file():
+        raise InputError(
+            "there is neither a CBF map nor a relative perfusion map with its sidecar",
+            where=cbf.name,
+            fix="run the participant again; look into logs/ for the reason it stopped",
+        )
+    quality, flags = _quality(writer.path("quality", run=run))
+    absolute = cbf.is_file()
+    sidecar = _json(cbf if absolute else relative)
+    return RunRecord(
+        run=run,
+        state="done",
+        sidecar=sidecar,
+        refused="" if absolute else str(sidecar.get("Refused") or "the reason was not recorded"),
+        quality=quality,
+        flags=flags,
+        regions=read_table(writer.path("regions", run=run), "regions") if absolute else None,
+        confounds=read_table(writer.path("confounds", run=run), "confounds"),
+    )
+
+
+def read_status(out_dir: Path, run: str) -> Mapping[str, Any]:
+    """Return the status record of a run, or an empty mapping where there is none."""
+    path = out_dir / "logs" / "status" / f"{run}.json"
+    return _json(path) if path.is_file() else {}
+
+
+def read_table(path: Path, key: str) -> "pd.DataFrame":
+    """Read a table and hold it against its columns in derivatives_spec/columns.yaml.
+
+    Parameters
+    ----------
+    path
+        A TSV file with ``n/a`` for what is unknown.
+    key
+        ``regions``, ``confounds`` or ``quality``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Text columns as str (with their ``n/a``), the others as float with NaN.
+    """
+    import pandas as pd
+
+    if not path.is_file():
+        raise InputError("the table is missing", where=path.name, fix=REDO)
+    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    missing = [name for name in column_dictionary(key) if name not in table.columns]
+    if missing:
+        raise InputError(f"the table lacks {', '.join(missing)}", where=path.name, fix=REDO)
+    for name in table.columns:
+        if name not in TEXT_COLUMNS:
+            try:
+                table[name] = table[name].replace({"n/a": "nan", "": "nan"}).astype(float)
+            except ValueError as error:
+                raise InputError(
+                    f"column {name} holds something that is no number: {error}",
+                    where=path.name,
+                    fix=REDO,
+                ) from error
+    return table
+
+
+def _quality(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
+    table = read_table(path, "quality")
+    if len(table) != 1:
+        raise InputError(f"{len(table)} rows instead of one", where=path.name, fix=REDO)
+    row = table.iloc[0]
+    flags = [flag.strip() for flag in str(row["flags"]).split(";")]
+    measures = {str(name): float(row[name]) for name in table.columns if name != "flags"}
+    return measures, tuple(flag for flag in flags if flag not in ("", "n/a"))
+
+
+def _sidecar(image: Path) -> Path:
+    return image.with_name(image.name.removesuffix(".nii.gz") + ".json")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"no valid JSON: {error}", where=path.name, fix=REDO) from error
+    if not isinstance(content, dict):
+        raise InputError("a JSON object was expected", where=path.name, fix=REDO)
+    return content
