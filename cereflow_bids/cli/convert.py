@@ -41,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
     ):
         label.add_argument(flag, type=float, metavar="SECONDS", help=f"{text}, in seconds")
     label.add_argument("--background-suppression", choices=("yes", "no"), help="whether it was on")
+    label.add_argument(
+        "--excitations", type=int, metavar="NUMBER", help="GE: NEX that the images are summed over"
+    )
     place = result.add_argument_group("labels")
     place.add_argument(
         "--key-file",
@@ -93,6 +96,7 @@ def _options(
             labeling_duration=arguments.labeling_duration,
             bolus_cutoff_delay=arguments.bolus_cutoff_delay,
             background_suppression=None if suppression is None else suppression == "yes",
+            excitations=arguments.excitations,
         ),
         key_file=arguments.key_file,
         session_label=session,
@@ -109,7 +113,7 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
         from rich.console import Console
 
         with Console(stderr=True).status("starting") as status:
-            yield lambda message: status.update(message)
+            yield status.update
     else:
         yield lambda message: print(message, file=sys.stderr, flush=True)
 

@@ -242,7 +242,7 @@ def _choose(visitor: _Visitor) -> tuple[list[Series], list[str]]:
             notes.append(f"{visitor.where}: series {series.number} was left out: {why}.")
     if not any(heuristic.role(series)[0] == heuristic.rules().ASL for series in chosen):
         raise InputError(
-            f"None of {len(visitor.series)} series is an ASL acquisition of GE, Philips or Siemens.",
+            f"None of {len(visitor.series)} series is an ASL scan of GE, Philips or Siemens.",
             where=visitor.where,
             fix="export the ASL source images (control and label; GE: perfusion and density).",
         )

@@ -40,8 +40,8 @@ labels to patients is kept outside this folder. Anatomical images are not deface
 If `pending.json` is there, it lists runs whose labelling parameters no header holds: convert them
 again with the options given there.
 
-`derivatives/console` holds CBF maps that the scanner's own software computed, as exported. They are
-kept for comparison and are not raw data.
+`derivatives/console` holds CBF maps that the scanner's own software computed, as exported.
+They are kept for comparison and are not raw data.
 """
 
 

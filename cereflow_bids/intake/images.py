@@ -45,7 +45,8 @@ def volumes(path: Path) -> NDArray[np.float32]:
     """Return the scaled voxels of `path` as ``(x, y, z, volumes)``."""
     import nibabel as nib
 
-    data: NDArray[np.float32] = nib.load(path).get_fdata(dtype=np.float32, caching="unchanged")  # type: ignore[attr-defined]
+    image = nib.Nifti1Image.from_filename(path)
+    data = image.get_fdata(dtype=np.float32, caching="unchanged")
     return data if data.ndim == 4 else data[..., np.newaxis]
 
 
@@ -68,7 +69,7 @@ def join(paths: list[Path], factors: list[float], target: Path) -> None:
     """
     import nibabel as nib
 
-    images = [nib.load(path) for path in paths]  # type: ignore[attr-defined]
+    images = [nib.Nifti1Image.from_filename(path) for path in paths]
     first = images[0]
     for other in images[1:]:
         same = other.shape[:3] == first.shape[:3] and np.allclose(other.affine, first.affine)
@@ -76,11 +77,11 @@ def join(paths: list[Path], factors: list[float], target: Path) -> None:
             raise ValueError("the images of the series lie on different grids")
     data = np.concatenate([volumes(path) for path in paths], axis=3)
     data = data * np.asarray(factors, dtype=np.float32)
-    joined = nib.Nifti1Image(data, first.affine)  # type: ignore[attr-defined]
+    joined = nib.Nifti1Image(data, first.affine)
     joined.header.set_xyzt_units("mm", "sec")
     _keep_codes(first, joined)
     temporary = target.with_name(f"joined-{target.name}")
-    nib.save(joined, temporary)  # type: ignore[attr-defined]
+    nib.save(joined, temporary)
     publish(temporary, target)
     temporary.unlink()
 

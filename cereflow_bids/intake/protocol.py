@@ -18,6 +18,7 @@ FLAGS: dict[str, str] = {
     "LabelingDuration": "--labeling-duration SECONDS",
     "BolusCutOffDelayTime": "--bolus-cutoff-delay SECONDS",
     "BackgroundSuppression": "--background-suppression {yes,no}",
+    "TotalAcquiredPairs": "--excitations NUMBER",
 }
 
 
@@ -71,6 +72,7 @@ class Given:
     labeling_duration: float | None = None
     bolus_cutoff_delay: float | None = None
     background_suppression: bool | None = None
+    excitations: int | None = None
 
     def __post_init__(self) -> None:
         times = {
@@ -85,6 +87,12 @@ class Given:
                     where=flag,
                     fix="give seconds, not milliseconds, such as 1.8.",
                 )
+        if self.excitations is not None and self.excitations < 1:
+            raise UsageError(
+                f"{self.excitations} is not a possible number.",
+                where="--excitations",
+                fix="give the NEX of the GE protocol, such as 3.",
+            )
 
     def values(self) -> dict[str, Any]:
         """Return BIDS key → value for what was given."""
@@ -94,6 +102,7 @@ class Given:
             "LabelingDuration": self.labeling_duration,
             "BolusCutOffDelayTime": self.bolus_cutoff_delay,
             "BackgroundSuppression": self.background_suppression,
+            "TotalAcquiredPairs": self.excitations,
         }
         return {key: value for key, value in named.items() if value is not None}
 
@@ -123,9 +132,9 @@ def complete(found: Parameters, given: Given) -> Completed:
     offered = given.values()
     kind = _kind(merged, offered)
     for key, value in offered.items():
-        if not _applies(key, kind):
-            continue
         stated = merged.get(key)
+        if not _applies(key, kind, stated):
+            continue
         if stated is None or not stated.from_header:
             merged[key] = Parameter(value, COMMAND_LINE)
             if key == "BolusCutOffDelayTime":
@@ -142,9 +151,10 @@ def complete(found: Parameters, given: Given) -> Completed:
 
 def required(kind: str | None) -> tuple[str, ...]:
     """Return the BIDS keys without which CBF cannot be computed, for one labelling type."""
+    general = ("BackgroundSuppression", "TotalAcquiredPairs")
     if kind == "PASL":
-        return ("PostLabelingDelay", "BolusCutOffDelayTime", "BackgroundSuppression")
-    labeling = ("PostLabelingDelay", "LabelingDuration", "BackgroundSuppression")
+        return ("PostLabelingDelay", "BolusCutOffDelayTime", *general)
+    labeling = ("PostLabelingDelay", "LabelingDuration", *general)
     return labeling if kind else ("ArterialSpinLabelingType", *labeling)
 
 
@@ -156,9 +166,12 @@ def _kind(merged: Parameters, offered: Mapping[str, Any]) -> str | None:
     return str(kind) if kind else None
 
 
-def _applies(key: str, kind: str | None) -> bool:
+def _applies(key: str, kind: str | None, stated: Parameter | None) -> bool:
+    """Tell whether an option concerns a series at all: one command line serves many."""
     if key == "LabelingDuration":
         return kind != "PASL"
+    if key == "TotalAcquiredPairs":
+        return stated is None or stated.from_header
     return key != "BolusCutOffDelayTime" or kind == "PASL"
 
 

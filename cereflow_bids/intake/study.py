@@ -186,6 +186,11 @@ def _read_ge(scan: _Scan, labeling: Labeling) -> _Perfusion:
             where=f"series {scan.series.number}",
             fix="export the whole 3D ASL series, with both of its passes.",
         )
+    # HeuDiConv numbers the two by its own rules; instance numbers give the acquired order.
+    first = "deltam" if ge.is_perfusion(scan.series.images[0].image_type) else "m0scan"
+    if kinds[0] != first:
+        kinds = kinds[::-1]
+        scan = replace(scan, files=scan.files[::-1], converted=scan.converted[::-1])
     signal = np.array([images.volumes(path).mean() for path in scan.files])
     return _Perfusion(scan, labeling, volumes.Order(tuple(kinds), "header (image type)"), signal)
 
@@ -222,14 +227,13 @@ def _write_perfusion(
     asl: _Perfusion, target: Path, path: str, given: Given, has_m0: bool
 ) -> RunSummary:
     base = sidecars.allowed(asl.scan.converted[0], "asl", asl.scan.series.patient.identifiers)
-    labeling, extra = asl.labeling, {}
+    done = complete({**asl.labeling.parameters, **_measured(asl, has_m0)}, given)
+    extra: dict[str, Any] = {}
     if "deltam" in asl.order.types:
-        extra = _write_ge_image(asl, target / f"{path}.nii.gz")
-        base["ImageType"] = ["DERIVED", "PRIMARY", "ASL"]
+        number = done.parameters.get("TotalAcquiredPairs")
+        extra = _write_ge_image(asl, target / f"{path}.nii.gz", number.value if number else 1)
     else:
         images.publish(asl.scan.files[0], target / f"{path}.nii.gz")
-    found = {**labeling.parameters, **_measured(asl, has_m0)}
-    done = complete(found, given)
     sidecar = sidecars.perfusion(base, done.parameters, extra=extra)
     write_atomically(target / f"{path}.json", to_json(sidecar))
     context = target / f"{path.removesuffix('_asl')}_aslcontext.tsv"
@@ -278,10 +282,9 @@ def _repetition(seconds: float, types: tuple[str, ...]) -> Parameter:
     )
 
 
-def _write_ge_image(asl: _Perfusion, target: Path) -> dict[str, Any]:
+def _write_ge_image(asl: _Perfusion, target: Path, number: int) -> dict[str, Any]:
     """Join PW and PD, bring PW to the units of PD, and return what the sidecar says of it."""
-    series = asl.scan.series
-    scaling, (number, _) = ge.scaling(series), ge.excitations(series)
+    scaling = ge.scaling(asl.scan.series)
     factors = [1 / (scaling * number) if kind == "deltam" else 1.0 for kind in asl.order.types]
     images.join(list(asl.scan.files), factors, target)
     return {

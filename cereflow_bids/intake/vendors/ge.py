@@ -19,6 +19,7 @@ SATURATION_RECOVERY = 2.0
 SCALING = 32.0
 OLD_SCALING = 45.24
 LAST_OLD_SOFTWARE = 15
+MOST_EXCITATIONS = 100
 
 
 def read(series: Series, converted: Mapping[str, Any]) -> Labeling:
@@ -45,19 +46,19 @@ def read(series: Series, converted: Mapping[str, Any]) -> Labeling:
         milliseconds = _number(header, tag)
         if milliseconds:
             found[key] = Parameter(round(milliseconds / 1000, 6), f"header {name}")
-    number, tag_name = excitations(series)
-    found["TotalAcquiredPairs"] = Parameter(number, f"header {tag_name}")
+    if (number := excitations(series)) is not None:
+        found["TotalAcquiredPairs"] = number
     return Labeling(found)
 
 
-def excitations(series: Series) -> tuple[int, str]:
-    """Return the number of excitations (NEX) that PW is summed over, and the tag it is from."""
+def excitations(series: Series) -> Parameter | None:
+    """Return the number of excitations (NEX) that PW is summed over, if a header holds it."""
     for tag, name in ((EXCITATIONS, "(0027,1062)"), ("NumberOfAverages", "(0018,0083)")):
         value = _number(series.header, tag)
         # Some converters and anonymisers store the float's bits as an integer.
-        if value and 1 <= value <= 100:
-            return round(value), f"{name}, number of excitations"
-    return 1, "holds no number of excitations: 1 assumed"
+        if value and 1 <= value <= MOST_EXCITATIONS:
+            return Parameter(round(value), f"header {name}, number of excitations")
+    return None
 
 
 def scaling(series: Series) -> float:
