@@ -5,16 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cereflow_bids.errors import InputError
 from cereflow_bids.intake import heuristic, images, sidecars, volumes
 from cereflow_bids.intake.dataset import CONSOLE, to_json, write_atomically
-from cereflow_bids.intake.protocol import Completed, Given, Labeling, Parameter, complete
+from cereflow_bids.intake.protocol import Completed, Given, Parameter, complete
+from cereflow_bids.intake.scans import (
+    PerfusionScan,
+    Scan,
+    read_perfusion,
+    read_scan,
+    without_false_m0,
+)
 from cereflow_bids.intake.series import Series
-from cereflow_bids.intake.vendors import READERS, ge
-from cereflow_bids.intake.vendors.siemens import same_preparation
+from cereflow_bids.intake.vendors import ge
 
 
 @dataclass(frozen=True)
@@ -66,26 +68,6 @@ class RunSummary:
         return {"run": self.run, "missing": list(self.missing), "flags": list(self.flags)}
 
 
-@dataclass(frozen=True, eq=False)
-class _Scan:
-    """One series with its role, its NIfTI files and dcm2niix's sidecars."""
-
-    series: Series
-    kind: str
-    files: tuple[Path, ...]
-    converted: tuple[Mapping[str, Any], ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Perfusion:
-    """One ASL series, read but not yet written."""
-
-    scan: _Scan
-    labeling: Labeling
-    order: volumes.Order
-    signal: NDArray[np.float64]
-
-
 def publish(
     chosen: Sequence[Series],
     files: Mapping[str, list[Path]],
@@ -115,13 +97,13 @@ def publish(
     notes
         What was left out, and why.
     """
-    scans = [_scan(series, files[series.uid]) for series in chosen]
+    scans = [read_scan(series, files[series.uid]) for series in chosen]
     perfusion = {
-        scan.series.uid: _read_perfusion(scan)
+        scan.series.uid: read_perfusion(scan)
         for scan in scans
         if scan.kind == heuristic.rules().ASL
     }
-    scans, notes = _without_false_m0(scans, perfusion)
+    scans, notes = without_false_m0(scans, perfusion)
     stems = heuristic.rules().stems([scan.kind for scan in scans])
     paths = [
         stem.format(
@@ -129,102 +111,46 @@ def publish(
         )
         for stem in stems
     ]
-    runs = []
-    for scan, path in zip(scans, paths, strict=True):
-        (target / path).parent.mkdir(parents=True, exist_ok=True)
-        if scan.kind == heuristic.rules().ASL:
-            has_m0 = any(other.kind == heuristic.rules().M0SCAN for other in scans)
-            runs.append(_write_perfusion(perfusion[scan.series.uid], target, path, given, has_m0))
-        elif scan.kind == heuristic.rules().M0SCAN:
-            users = [p for s, p in zip(scans, paths, strict=True) if s.series.uid in perfusion]
-            runs.append(_write_m0(scan, target, path, users))
-        else:
-            runs.append(_write_plain(scan, target, path))
-    return runs, notes
+    layout = dict(zip(paths, scans, strict=True))
+    return [_write(path, layout, perfusion, target, given) for path in paths], notes
 
 
-def _scan(series: Series, files: list[Path]) -> _Scan:
-    import json
-
-    kind, _ = heuristic.role(series)
-    converted = tuple(
-        json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text("utf-8"))
-        for path in files
-    )
-    if kind is None:
-        raise ValueError("a series without a role was converted")
-    return _Scan(series, kind, tuple(files), converted)
-
-
-def _read_perfusion(scan: _Scan) -> _Perfusion:
-    vendor = heuristic.vendor(scan.series) or ""
-    labeling = READERS[vendor](scan.series, scan.converted[0])
-    if vendor == "ge":
-        return _read_ge(scan, labeling)
-    if len(scan.files) != 1:
-        raise InputError(
-            f"An ASL series became {len(scan.files)} images instead of one.",
-            where=f"series {scan.series.number}",
-            fix="check that all of its images were exported.",
-        )
-    signal = volumes.mean_signal(images.volumes(scan.files[0]))
-    if len(signal) < 2:
-        raise InputError(
-            "An ASL series holds a single volume, so there is nothing to subtract.",
-            where=f"series {scan.series.number}",
-            fix="export the source images (control and label), not only the computed map.",
-        )
-    return _Perfusion(scan, labeling, volumes.order(signal, labeling.volume_types), signal)
+def _write(
+    path: str,
+    layout: Mapping[str, Scan],
+    perfusion: Mapping[str, PerfusionScan],
+    target: Path,
+    given: Given,
+) -> RunSummary:
+    """Write the scan that goes to `path`; `layout` is the whole study, path → scan."""
+    scan = layout[path]
+    (target / path).parent.mkdir(parents=True, exist_ok=True)
+    if scan.kind == heuristic.rules().ASL:
+        has_m0 = any(other.kind == heuristic.rules().M0SCAN for other in layout.values())
+        return _write_perfusion(perfusion[scan.series.uid], target, path, given, has_m0)
+    if scan.kind == heuristic.rules().M0SCAN:
+        return _write_m0(scan, target, path, _users(scan, layout, perfusion))
+    return _write_plain(scan, target, path)
 
 
-def _read_ge(scan: _Scan, labeling: Labeling) -> _Perfusion:
-    """Tell PW from PD by the image type; dcm2niix makes one image of each."""
-    kinds = ["deltam" if ge.is_perfusion(one["ImageType"]) else "m0scan" for one in scan.converted]
-    if sorted(kinds) != ["deltam", "m0scan"]:
-        raise InputError(
-            "The series does not hold one perfusion-weighted and one proton-density image.",
-            where=f"series {scan.series.number}",
-            fix="export the whole 3D ASL series, with both of its passes.",
-        )
-    # HeuDiConv numbers the two by its own rules; instance numbers give the acquired order.
-    first = "deltam" if ge.is_perfusion(scan.series.images[0].image_type) else "m0scan"
-    if kinds[0] != first:
-        kinds = kinds[::-1]
-        scan = replace(scan, files=scan.files[::-1], converted=scan.converted[::-1])
-    signal = np.array([images.volumes(path).mean() for path in scan.files])
-    return _Perfusion(scan, labeling, volumes.Order(tuple(kinds), "header (image type)"), signal)
+def _users(
+    calibration: Scan, layout: Mapping[str, Scan], perfusion: Mapping[str, PerfusionScan]
+) -> list[str]:
+    """Return the ASL runs to which this M0 is the nearest by series number."""
+    others = [scan for scan in layout.values() if scan.kind == calibration.kind]
 
+    def nearest(run: Scan) -> Scan:
+        return min(others, key=lambda m0: abs(m0.series.number - run.series.number))
 
-def _without_false_m0(
-    scans: list[_Scan], perfusion: Mapping[str, _Perfusion]
-) -> tuple[list[_Scan], list[str]]:
-    """Leave out "M0" series that were prepared and suppressed like the ASL itself."""
-    kept, notes = [], []
-    for scan in scans:
-        if scan.kind == heuristic.rules().M0SCAN and any(
-            _same_as(scan, asl) for asl in perfusion.values()
-        ):
-            notes.append(
-                f"Series {scan.series.number} is called M0 but has the inversion time, the "
-                "suppression and the brightness of the ASL series: it is no calibration scan and "
-                "was left out (M0Type Absent)."
-            )
-        else:
-            kept.append(scan)
-    return kept, notes
-
-
-def _same_as(scan: _Scan, asl: _Perfusion) -> bool:
-    if heuristic.vendor(scan.series) != "siemens":
-        return False
-    brightness = volumes.mean_signal(images.volumes(scan.files[0])).mean()
-    reference = np.median(asl.signal)
-    alike = brightness < volumes.UNSUPPRESSED_RATIO * reference
-    return bool(alike) and same_preparation(scan.series, asl.scan.series)
+    return [
+        path
+        for path, scan in layout.items()
+        if scan.series.uid in perfusion and nearest(scan) is calibration
+    ]
 
 
 def _write_perfusion(
-    asl: _Perfusion, target: Path, path: str, given: Given, has_m0: bool
+    asl: PerfusionScan, target: Path, path: str, given: Given, has_m0: bool
 ) -> RunSummary:
     base = sidecars.allowed(asl.scan.converted[0], "asl", asl.scan.series.patient.identifiers)
     done = complete({**asl.labeling.parameters, **_measured(asl, has_m0)}, given)
@@ -241,7 +167,7 @@ def _write_perfusion(
     return _summary(f"{path}.nii.gz", asl, done)
 
 
-def _summary(run: str, asl: _Perfusion, done: Completed) -> RunSummary:
+def _summary(run: str, asl: PerfusionScan, done: Completed) -> RunSummary:
     return RunSummary(
         run=run,
         types=asl.order.types,
@@ -252,7 +178,7 @@ def _summary(run: str, asl: _Perfusion, done: Completed) -> RunSummary:
     )
 
 
-def _measured(asl: _Perfusion, has_m0: bool) -> dict[str, Parameter]:
+def _measured(asl: PerfusionScan, has_m0: bool) -> dict[str, Parameter]:
     """Return what the images and the protocol's timing say, rather than the labelling's tags."""
     found: dict[str, Parameter] = {}
     types, series = asl.order.types, asl.scan.series
@@ -282,7 +208,7 @@ def _repetition(seconds: float, types: tuple[str, ...]) -> Parameter:
     )
 
 
-def _write_ge_image(asl: _Perfusion, target: Path, number: int) -> dict[str, Any]:
+def _write_ge_image(asl: PerfusionScan, target: Path, number: int) -> dict[str, Any]:
     """Join PW and PD, bring PW to the units of PD, and return what the sidecar says of it."""
     scaling = ge.scaling(asl.scan.series)
     factors = [1 / (scaling * number) if kind == "deltam" else 1.0 for kind in asl.order.types]
@@ -296,7 +222,7 @@ def _write_ge_image(asl: _Perfusion, target: Path, number: int) -> dict[str, Any
     }
 
 
-def _write_m0(scan: _Scan, target: Path, path: str, users: list[str]) -> RunSummary:
+def _write_m0(scan: Scan, target: Path, path: str, users: list[str]) -> RunSummary:
     images.publish(scan.files[0], target / f"{path}.nii.gz")
     base = sidecars.allowed(scan.converted[0], "m0scan", scan.series.patient.identifiers)
     seconds = scan.series.repetition_time
@@ -308,7 +234,7 @@ def _write_m0(scan: _Scan, target: Path, path: str, users: list[str]) -> RunSumm
     return RunSummary(f"{path}.nii.gz")
 
 
-def _write_plain(scan: _Scan, target: Path, path: str) -> RunSummary:
+def _write_plain(scan: Scan, target: Path, path: str) -> RunSummary:
     suffix = path.rsplit("_", 1)[-1]
     images.publish(scan.files[0], target / f"{path}.nii.gz")
     sidecar = sidecars.allowed(scan.converted[0], suffix, scan.series.patient.identifiers)
