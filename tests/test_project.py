@@ -92,7 +92,11 @@ def test_output_spec_is_consistent():
     assert len(set(places)) == len(places)
     named = {output["columns"] for output in outputs.values() if "columns" in output}
     assert named == set(columns)
-    assert all("description" in field for table in columns.values() for field in table.values())
+    for table, fields in columns.items():
+        for column, field in fields.items():
+            # An unquoted comma would split a description into keys of its own.
+            assert "description" in field, f"{table}.{column}"
+            assert set(field) <= {"description", "units", "levels"}, f"{table}.{column}"
 
 
 def test_packaged_data_come_with_licence_and_origin():
