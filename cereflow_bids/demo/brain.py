@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -147,7 +148,7 @@ class SampledHead:
 @cache
 def anatomy() -> Anatomy:
     """Return the head's anatomy, read once."""
-    reference = nib.load(template("T1w"))
+    reference = nib.Nifti1Image.from_filename(template("T1w"))
     whole = np.asarray(reference.dataobj) > 0
     box = ndimage.find_objects(whole.astype(np.uint8))[0]
     brain, grey, white, labels = (
@@ -187,19 +188,18 @@ def participant(
     """
     rng = np.random.default_rng(seed)
     body = anatomy()
-    table = packaged_atlas().regions()
-    unknown = set(deficit) - set(table["name"])
+    regions = _regions()
+    names = sorted({region.name for region in regions})
+    unknown = set(deficit) - set(names)
     if unknown:
         raise ValueError(f"no such region in the atlas: {', '.join(sorted(unknown))}")
     regional: dict[int, float] = {}
-    own = {name: rng.uniform(0.93, 1.07) for name in sorted(set(table["name"]))}
-    for row in table.itertuples():
-        usual = DEEP_FLOW.get(row.name.lower(), GREY_FLOW.get(row.group, 0.0))
-        if not usual:
-            raise ValueError(f"no blood flow is defined for region {row.name} ({row.group})")
-        flow = usual * own[row.name] * rng.uniform(0.98, 1.02)
-        hit = row.hemisphere == "L" and row.name in deficit
-        regional[int(row.index)] = flow * (deficit_fraction if hit else 1.0)
+    own = {name: rng.uniform(0.93, 1.07) for name in names}
+    for region in regions:
+        usual = DEEP_FLOW.get(region.name) or GREY_FLOW[region.group]
+        flow = usual * own[region.name] * rng.uniform(0.98, 1.02)
+        hit = region.hemisphere == "L" and region.name in deficit
+        regional[region.label] = flow * (deficit_fraction if hit else 1.0)
     return Head(body, _paint(body, regional), _placement(rng), regional)
 
 
@@ -217,15 +217,13 @@ def sample(head: Head, shape: tuple[int, int, int], affine: NDArray[np.float64])
     """
     body = head.anatomy
     to_template = np.linalg.inv(head.placement)
-    average = {"shape": shape, "affine": affine, "world": to_template}
-    fractions = [
-        area_average(body.tissue == kind, body.affine, **average) for kind in (1, 2, 3, 4)
-    ]
-    flow = [
-        area_average(np.where(body.tissue == kind, head.flow, 0), body.affine, **average)
-        for kind in (1, 2)
-    ]
-    labels = majority_labels(body.labels, body.affine, **average)
+
+    def average(points: NDArray[np.generic]) -> Float:
+        return area_average(points, body.affine, shape, affine, world=to_template)
+
+    fractions = [average(body.tissue == kind) for kind in (1, 2, 3, 4)]
+    flow = [average(np.where(body.tissue == kind, head.flow, 0)) for kind in (1, 2)]
+    labels = majority_labels(body.labels, body.affine, shape, affine, world=to_template)
     return SampledHead(np.stack(fractions), np.stack(flow), labels, affine)
 
 
@@ -266,13 +264,28 @@ def scan_grid(
 def _voxels(kind: str) -> NDArray[np.integer]:
     """Return the voxels of a tissue map, or of the atlas (``"labels"``), on the template grid."""
     path = packaged_atlas().labels if kind == "labels" else template(kind)
-    return np.asarray(nib.load(path).dataobj)
+    return np.asarray(nib.Nifti1Image.from_filename(path).dataobj)
+
+
+class _Region(NamedTuple):
+    label: int
+    name: str
+    hemisphere: str
+    group: str
+
+
+def _regions() -> list[_Region]:
+    table = packaged_atlas().regions()
+    columns = (table[key] for key in ("index", "name", "hemisphere", "group"))
+    return [
+        _Region(int(label), str(name), str(side), str(group))
+        for label, name, side, group in zip(*columns, strict=True)
+    ]
 
 
 def _nuclei() -> list[int]:
     """Return the labels of the deep nuclei, which are grey matter; the brainstem is mixed."""
-    table = packaged_atlas().regions()
-    return [int(index) for index in table.loc[table["group"] == "subcortical", "index"]]
+    return [region.label for region in _regions() if region.group == "subcortical"]
 
 
 def _paint(body: Anatomy, regional: dict[int, float]) -> Float:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from pydicom.dataset import FileDataset
+    from pydicom.dataset import Dataset
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 # The arc for numbers of 128 bits, which needs no registration.
@@ -174,7 +174,7 @@ def decimal(values: Iterable[float]) -> list[str]:
     return [format_number_as_ds(float(value)) for value in values]
 
 
-def new_image(series: Series, instance: int) -> "FileDataset":
+def new_image(series: Series, instance: int) -> "Dataset":
     """Return an MR image with identity, study and series filled in.
 
     Parameters
@@ -184,14 +184,15 @@ def new_image(series: Series, instance: int) -> "FileDataset":
     instance
         Instance number, from 1.
     """
-    from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID, ExplicitVRLittleEndian
 
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = MR_IMAGE_STORAGE
-    meta.MediaStorageSOPInstanceUID = derived_uid(series.uid, str(instance))
+    meta.MediaStorageSOPClassUID = UID(MR_IMAGE_STORAGE)
+    meta.MediaStorageSOPInstanceUID = UID(derived_uid(series.uid, str(instance)))
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    image = FileDataset(None, {}, file_meta=meta, preamble=b"\0" * 128)
+    image = Dataset()
+    image.file_meta = meta
     image.SpecificCharacterSet = "ISO_IR 100"
     image.SOPClassUID = MR_IMAGE_STORAGE
     image.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
@@ -208,7 +209,7 @@ def new_image(series: Series, instance: int) -> "FileDataset":
     return image
 
 
-def place(image: "FileDataset", volume: Stack, position: NDArray[np.float64]) -> None:
+def place(image: "Dataset", volume: Stack, position: NDArray[np.float64]) -> None:
     """Write where the pixels of `image` lie.
 
     Parameters
@@ -228,7 +229,7 @@ def place(image: "FileDataset", volume: Stack, position: NDArray[np.float64]) ->
     image.SliceLocation = decimal([float(volume.normal @ position)])[0]
 
 
-def set_pixels(image: "FileDataset", pixels: NDArray[np.floating], *, bits: int) -> None:
+def set_pixels(image: "Dataset", pixels: NDArray[np.floating], *, bits: int) -> None:
     """Store `pixels` as whole numbers.
 
     Parameters
@@ -263,7 +264,7 @@ def set_pixels(image: "FileDataset", pixels: NDArray[np.floating], *, bits: int)
     image["PixelData"].VR = "OW"
 
 
-def save(image: "FileDataset", path: Path) -> Path:
+def save(image: "Dataset", path: Path) -> Path:
     """Write `image` to `path`, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save_as(path, enforce_file_format=True)
@@ -284,7 +285,7 @@ def pack(folder: Path, archive: Path) -> Path:
     return archive
 
 
-def _fill_study(image: "FileDataset", study: Study) -> None:
+def _fill_study(image: "Dataset", study: Study) -> None:
     """Write the identity and the visit into `image`."""
     who = study.identity
     image.PatientName = who.patient_name

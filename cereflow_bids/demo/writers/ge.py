@@ -25,7 +25,7 @@ from cereflow_bids.demo.writers.dicom import (
 )
 
 if TYPE_CHECKING:
-    from pydicom.dataset import FileDataset
+    from pydicom.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def write(
     return paths
 
 
-def _fill_acquisition(image: "FileDataset", protocol: GeProtocol, volumes: Stack) -> None:
+def _fill_acquisition(image: "Dataset", protocol: GeProtocol, volumes: Stack) -> None:
     """Write the public acquisition tags."""
     rows, columns = volumes.pixels.shape[2:]
     image.Manufacturer = "GE MEDICAL SYSTEMS"
@@ -156,7 +156,7 @@ def _fill_acquisition(image: "FileDataset", protocol: GeProtocol, volumes: Stack
     image.WindowWidth = 2 * rows
 
 
-def _fill_private(image: "FileDataset", protocol: GeProtocol, part: _Pass, *, images: int) -> None:
+def _fill_private(image: "Dataset", protocol: GeProtocol, part: _Pass, *, images: int) -> None:
     """Write the private tags that tell what the labelling was."""
     acquisition = image.private_block(0x0019, "GEMS_ACQU_01", create=True)
     acquisition.add_new(0x9C, "LO", "3dasl")

@@ -26,7 +26,7 @@ from cereflow_bids.demo.writers.dicom import (
 )
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset, FileDataset
+    from pydicom.dataset import Dataset
 
 _LARGEST = 4095
 _SLOPE = 1.33870573870573
@@ -158,7 +158,7 @@ def _write(
     return paths
 
 
-def _fill_acquisition(image: "FileDataset", protocol: PhilipsProtocol, kind: _Kind) -> None:
+def _fill_acquisition(image: "Dataset", protocol: PhilipsProtocol, kind: _Kind) -> None:
     """Write the public acquisition tags."""
     image.ImageType = list(kind.image_type)
     image.Manufacturer = "Philips"
@@ -194,7 +194,7 @@ def _fill_acquisition(image: "FileDataset", protocol: PhilipsProtocol, kind: _Ki
     image.RescaleType = kind.rescale_type
 
 
-def _fill_time(image: "FileDataset", protocol: PhilipsProtocol, volume: int, count: int) -> None:
+def _fill_time(image: "Dataset", protocol: PhilipsProtocol, volume: int, count: int) -> None:
     """Write which dynamic an image belongs to and when that was acquired."""
     dynamic = volume // 2
     delay = dynamic * 2 * protocol.shots_per_volume * protocol.repetition_time
@@ -210,7 +210,7 @@ def _fill_time(image: "FileDataset", protocol: PhilipsProtocol, volume: int, cou
 
 
 def _fill_private(
-    image: "FileDataset", kind: _Kind, *, index: int, slices: int, volume: int, count: int
+    image: "Dataset", kind: _Kind, *, index: int, slices: int, volume: int, count: int
 ) -> None:
     """Write Philips' own elements: slice, dynamic, scaling, label or control."""
     first = image.private_block(0x2001, "Philips Imaging DD 001", create=True)

@@ -27,7 +27,7 @@ from cereflow_bids.demo.writers.dicom import (
 )
 
 if TYPE_CHECKING:
-    from pydicom.dataset import FileDataset
+    from pydicom.dataset import Dataset
 
 BLOCK_SECONDS = 0.0184
 
@@ -122,7 +122,7 @@ def _mosaic_corner(layout: Stack, shape: tuple[int, ...]) -> NDArray[np.float64]
     return layout.positions[0] - row_shift - column_shift
 
 
-def _fill_acquisition(image: "FileDataset", protocol: SiemensProtocol, number: int) -> None:
+def _fill_acquisition(image: "Dataset", protocol: SiemensProtocol, number: int) -> None:
     """Write the public acquisition tags of volume `number`."""
     image.ImageType = ["ORIGINAL", "PRIMARY", "ASL", "NONE", "ND", "MOSAIC"]
     image.Manufacturer = "SIEMENS"
@@ -162,7 +162,7 @@ def _fill_acquisition(image: "FileDataset", protocol: SiemensProtocol, number: i
 
 
 def _fill_private(
-    image: "FileDataset",
+    image: "Dataset",
     protocol: SiemensProtocol,
     layout: Stack,
     corner: NDArray[np.float64],
