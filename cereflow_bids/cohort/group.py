@@ -1,0 +1,78 @@
+"""The group level: one long table, its dictionary, and a report as HTML and PDF."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from cereflow_bids.bids.derivatives import DerivativeWriter
+from cereflow_bids.bids.spec import column_dictionary
+from cereflow_bids.cohort.content import group_content
+from cereflow_bids.cohort.gather import read_cohort
+from cereflow_bids.cohort.long_table import as_csv, long_table
+from cereflow_bids.report.rendering import render_html, render_pdf
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """What the group level wrote, and how many runs stood behind it.
+
+    Attributes
+    ----------
+    table, dictionary, html, pdf
+        The files.
+    n_participants
+        Participants with at least one run, whatever became of it.
+    n_absolute, n_refused, n_failed, n_pending, n_unfinished
+        Runs with absolute CBF, with relative perfusion only, failed, waiting for a parameter,
+        and waiting or running.
+    """
+
+    table: Path
+    dictionary: Path
+    html: Path
+    pdf: Path
+    n_participants: int
+    n_absolute: int
+    n_refused: int
+    n_failed: int
+    n_pending: int
+    n_unfinished: int
+
+
+def build_group(bids_dir: Path, out_dir: Path) -> GroupResult:
+    """Summarise every run of an output folder.
+
+    Parameters
+    ----------
+    bids_dir
+        The raw dataset; its participants.tsv is joined by ID.
+    out_dir
+        The output folder of the participant level. ``group_cbf.csv``, ``group_cbf.json``,
+        ``group.html`` and ``group.pdf`` are written there.
+
+    Raises
+    ------
+    InputError
+        If there is no run, a finished run lacks a file, or participants.tsv does not list a
+        participant with runs.
+    """
+    cohort = read_cohort(Path(bids_dir), Path(out_dir))
+    table = long_table(cohort)
+    html = render_html("group.html.j2", **group_content(cohort, table))
+    pdf = render_pdf(html)
+    writer = DerivativeWriter(Path(out_dir))
+    dictionary = json.dumps(column_dictionary("group"), indent=2, ensure_ascii=False) + "\n"
+    states = Counter(record.state for record in cohort.records)
+    return GroupResult(
+        table=writer.write_text("group_table", as_csv(table)),
+        dictionary=writer.write_text("group_dictionary", dictionary),
+        html=writer.write_text("group_html", html),
+        pdf=writer.write_bytes("group_pdf", pdf),
+        n_participants=len({record.participant for record in cohort.records}),
+        n_absolute=len(cohort.absolute),
+        n_refused=len(cohort.done) - len(cohort.absolute),
+        n_failed=states["failed"],
+        n_pending=states["pending"],
+        n_unfinished=len(cohort.records) - sum(states[s] for s in ("done", "failed", "pending")),
+    )
