@@ -1,6 +1,7 @@
 """Fixtures that every room's tests share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,25 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data: set CEREFLOW_TEST_DATA (looked beside {PROJECT.name}/)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def real_bids(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function: stem of a real ZIP → BIDS dataset, each converted once per session."""
+    from cereflow_bids.cli.convert import main
+
+    # What the Philips header does not hold; the protocol of that very scan.
+    extra = ("--post-labeling-delay", "2.0", "--labeling-duration", "1.8")
+    done: dict[str, Path] = {}
+
+    def converted(stem: str) -> Path:
+        if stem not in done:
+            archive = data_dir / "zips" / f"{stem}.zip"
+            target = tmp_path_factory.mktemp(stem) / "bids"
+            options = extra if stem.startswith("philips") else ()
+            code = main([str(archive), str(target), *options])
+            assert code == 0, f"{stem} did not convert: exit code {code}"
+            done[stem] = target
+        return done[stem]
+
+    return converted
