@@ -22,7 +22,8 @@ PANELS = (
     ("spatial_cov", "Spatial CoV of grey matter CBF", (0.67, 1.0)),
     ("gm_wm_ratio", "Grey / white matter ratio", (1.2,)),
 )
-METRICS = {"cbf_mean": "mean CBF", "asymmetry": "asymmetry"} | {
+NAMED = 8
+METRICS = {"cbf_mean": "Regional mean CBF", "asymmetry": "Asymmetry"} | {
     measure.name: measure.label for measure in MEASURES
 }
 
@@ -188,20 +189,34 @@ def _spread(row: "pd.Series") -> str:
 
 
 def outlier_rows(outliers: Iterable[Outlier]) -> list[dict[str, str]]:
-    """Return one row per run and measure, with all its places: one bad run moves many regions."""
-    rows: dict[tuple[str, str], dict[str, str]] = {}
+    """Return one row per run and measure: one bad run moves many regions at once.
+
+    The furthest places are named and the others counted; all values are in the long table.
+    """
+    grouped: dict[tuple[str, str], list[Outlier]] = {}
     for one in outliers:
-        place = one.region if one.hemisphere == UNKNOWN else f"{one.region} {one.hemisphere}"
-        text = f"{place}: {one.value:.1f} against {one.median:.1f} (z {one.z:+.1f})"
-        if one.units in ("1", UNKNOWN):
-            text = f"{place}: {one.value:.2f} against {one.median:.2f} (z {one.z:+.1f})"
-        row = rows.setdefault(
-            (one.run, one.metric),
-            {"run": one.run, "site": one.site, "measure": METRICS[one.metric], "places": ""},
+        grouped.setdefault((one.run, one.metric), []).append(one)
+    rows = []
+    for (run, metric), members in grouped.items():
+        furthest = sorted(members, key=lambda one: -abs(one.z))
+        places = "; ".join(_place(one) for one in furthest[:NAMED])
+        more = len(members) - NAMED
+        rows.append(
+            {
+                "run": run,
+                "site": members[0].site,
+                "measure": METRICS[metric],
+                "count": str(len(members)),
+                "places": f"{places}; and {more} more" if more > 0 else places,
+            }
         )
-        row["places"] += f"; {text}" if row["places"] else text
-        row["count"] = str(int(row.get("count", "0")) + 1)
-    return list(rows.values())
+    return rows
+
+
+def _place(one: Outlier) -> str:
+    place = one.region if one.hemisphere == UNKNOWN else f"{one.region} {one.hemisphere}"
+    digits = 2 if one.units in ("1", UNKNOWN) else 1
+    return f"{place} {one.value:.{digits}f} (z {one.z:+.1f})"
 
 
 def _problems(cohort: Cohort) -> list[dict[str, str]]:

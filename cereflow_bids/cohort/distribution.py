@@ -43,7 +43,7 @@ def distribution_plot(
         A PNG file.
     """
     groups = sorted({point.group for point in points})
-    figure = light_figure(10.0, 3.6 if len(groups) < 4 else 4.4)
+    figure = light_figure(10.0, 3.1 if len(groups) < 4 else 4.4)
     figure.subplots_adjust(left=0.07, right=0.985, top=0.88, wspace=0.28,
                            bottom=0.09 if len(groups) < 4 else 0.32)  # fmt: skip
     for ax, (measure, label, limits) in zip(
