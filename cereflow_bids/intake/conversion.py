@@ -19,6 +19,8 @@ from cereflow_bids.intake.protocol import Given
 from cereflow_bids.intake.series import Patient, Series, index
 from cereflow_bids.intake.study import Place, RunSummary
 
+_ASIDE = "replaced"
+
 
 def _silent(_message: str) -> None:
     """Say nothing."""
@@ -126,14 +128,13 @@ def convert(
             folder = staging / f"patient-{number:03d}"
             try:
                 done, said = _convert_patient(visitor, folder, bids_dir, key, options)
-            except CereflowError as error:
-                failures.append(Failure(visitor.where, error))
+            except (CereflowError, OSError) as error:
+                failures.append(Failure(visitor.where, _told(error, visitor.where)))
                 options.progress(f"{visitor.where}: failed")
             else:
                 runs += done
                 notes += said
-            # Unpacked patients' data stays no longer than it is needed.
-            shutil.rmtree(folder, ignore_errors=True)
+            _discard(folder)
     return ConversionSummary(tuple(runs), tuple(failures), tuple(notes))
 
 
@@ -156,7 +157,31 @@ def _staging(bids_dir: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
+        for part in folder.iterdir():
+            _discard(part)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _discard(folder: Path) -> None:
+    """Remove a working folder, but never the only copy of a study that was to be replaced."""
+    if any(path.is_file() for path in (folder / _ASIDE).rglob("*")):
+        for part in folder.iterdir():
+            if part.name != _ASIDE:
+                shutil.rmtree(part, ignore_errors=True)
+    else:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _told(error: CereflowError | OSError, where: str) -> CereflowError:
+    """Return an error of the system without the path that it names."""
+    if isinstance(error, CereflowError):
+        return error
+    return InputError(
+        f"A file could not be read or written: {error.strerror or 'system error'}.",
+        where=where,
+        fix="check the free space and the permissions, then run the command again.",
+    )
 
 
 def _visitors(
@@ -191,7 +216,15 @@ def _sorted(positions: Iterable[int]) -> tuple[int, ...]:
 
 
 def _series_of(source: Path, folder: Path, position: int) -> list[Series]:
-    found = index(unpack(source, folder, position))
+    try:
+        found = index(unpack(source, folder, position))
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        # What these say can quote a header.
+        raise InputError(
+            f"A file cannot be read ({type(error).__name__}): its DICOM header is malformed.",
+            where=f"input {position}",
+            fix="export the study again.",
+        ) from error
     if not found:
         raise InputError(
             "No MR image in DICOM format was found.",
@@ -256,16 +289,32 @@ def _move_in(folder: Path, bids_dir: Path, places: list[Place]) -> None:
     undo: list[tuple[Path, Path]] = []
     try:
         for unit in units:
-            new, old, aside = folder / "bids" / unit, bids_dir / unit, folder / "old" / unit
+            new, old, aside = folder / "bids" / unit, bids_dir / unit, folder / _ASIDE / unit
             for source, goal in ((old, aside), (new, old)):
                 if source.exists():
                     goal.parent.mkdir(parents=True, exist_ok=True)
                     source.rename(goal)
                     undo.append((goal, source))
     except BaseException:
-        for goal, source in reversed(undo):
-            goal.rename(source)
+        _put_back(undo)
         raise
+    shutil.rmtree(folder / _ASIDE, ignore_errors=True)
+
+
+def _put_back(undo: list[tuple[Path, Path]]) -> None:
+    """Undo renamings, as many as can be undone."""
+    try:
+        while undo:
+            goal, source = undo[-1]
+            goal.rename(source)
+            undo.pop()
+    except OSError as error:
+        raise InputError(
+            "The new study could not be moved in, nor the earlier one back.",
+            where="BIDS",
+            fix="move the earlier one back from the hidden folder beside the dataset whose name "
+            "has '-converting-' in it.",
+        ) from error
 
 
 def _finish(

@@ -1,5 +1,6 @@
 """The header index: which series an input holds, read once, without pixels."""
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -96,13 +97,16 @@ def index(files: Iterable[Path]) -> list[Series]:
     The result is ordered by study date and time, then by series number.
     """
     grouped: dict[str, dict[str, tuple[Path, Any]]] = defaultdict(dict)
-    for path in files:
-        header = _read(path)
-        if header is not None:
-            grouped[str(header.SeriesInstanceUID)].setdefault(
-                str(header.SOPInstanceUID), (path, header)
-            )
-    found = [_series(list(group.values())) for group in grouped.values()]
+    # Values are parsed when they are asked for, and pydicom's warnings quote odd ones.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for path in files:
+            header = _read(path)
+            if header is not None:
+                grouped[str(header.SeriesInstanceUID)].setdefault(
+                    str(header.SOPInstanceUID), (path, header)
+                )
+        found = [_series(list(group.values())) for group in grouped.values()]
     return sorted(found, key=lambda one: (one.study_date, one.study_uid, one.number, one.uid))
 
 

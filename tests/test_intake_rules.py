@@ -1,0 +1,336 @@
+"""The intake's decisions one by one: series, volumes, parameters, labels, sessions."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cereflow_bids.errors import InputError, UsageError
+from cereflow_bids.intake import heuristic, privacy, sessions, volumes
+from cereflow_bids.intake.privacy import KeyFile, age_in_years, published_age, without_identifiers
+from cereflow_bids.intake.protocol import Given, Parameter, complete
+from cereflow_bids.intake.sidecars import allowed
+from cereflow_bids.intake.vendors import ge, siemens
+
+ROLES = [
+    ("GE MEDICAL SYSTEMS", "3D ASL (non-contrast)", "DERIVED PRIMARY ASL PERFUSION_ASL", "asl"),
+    ("GE MEDICAL SYSTEMS", "3D ASL", "ORIGINAL PRIMARY ASL", "asl"),
+    ("GE MEDICAL SYSTEMS", "CBF: 3D ASL", "DERIVED PRIMARY CBF CBF", "cbf"),
+    ("GE MEDICAL SYSTEMS", "eASL: Raw", "DERIVED PRIMARY ASL PERFUSION_ASL", None),
+    ("GE MEDICAL SYSTEMS", "Sag BRAVO", "ORIGINAL PRIMARY OTHER", "T1w"),
+    ("Philips", "WIP SOURCE - 3DpCASL", "ORIGINAL PRIMARY M_SE M SE", "asl"),
+    ("Philips", "3DpCASL", "ORIGINAL PRIMARY PERFUSION_FFE PERFUSION FFE", "cbf"),
+    ("Philips Medical Systems", "sT1W_3D_TFE", "ORIGINAL PRIMARY M_FFE M FFE", "T1w"),
+    ("Philips", "SURVEY T1", "ORIGINAL PRIMARY M_FFE M FFE", None),
+    ("SIEMENS", "tgse_pcasl_PLD2000", "ORIGINAL PRIMARY ASL NONE ND MOSAIC", "asl"),
+    ("SIEMENS", "pcasl_5delay", "ORIGINAL PRIMARY ASL NONE ND MOSAIC", "asl"),
+    ("SIEMENS", "tgse_pcasl_m0", "ORIGINAL PRIMARY ASL NONE ND MOSAIC", "m0scan"),
+    ("SIEMENS", "pasl_3d_m0", "ORIGINAL PRIMARY ASL NONE ND NORM MOSAIC", "m0scan"),
+    ("SIEMENS", "Perfusion_Weighted", "DERIVED PRIMARY ASL SUBTRACTION", None),
+    ("Siemens Healthineers", "relCBF", "DERIVED PRIMARY ASL RCBF", None),
+    ("SIEMENS", "t1_mprage_sag_p2_iso", "ORIGINAL PRIMARY M ND NORM", "T1w"),
+    ("SIEMENS", "t1_mprage_sag_MPR_Cor", "DERIVED PRIMARY MPR ND", None),
+    ("SIEMENS", "ep2d_bold", "ORIGINAL PRIMARY M ND MOSAIC", None),
+    ("SIEMENS", "T1map", "ORIGINAL PRIMARY M ND", None),
+    ("UNITED IMAGING", "asl", "ORIGINAL PRIMARY ASL", None),
+]
+
+
+@pytest.mark.parametrize(("maker", "description", "image_type", "kind"), ROLES)
+def test_role_of_a_series(maker: str, description: str, image_type: str, kind: str | None) -> None:
+    found = heuristic.rules().role(
+        manufacturer=maker,
+        description=description,
+        protocol_name=description,
+        image_type=tuple(image_type.split()),
+        acquisition_type="3D",
+    )
+    assert found.kind == kind
+    assert found.why
+
+
+def test_a_thick_t1w_has_a_name_of_its_own() -> None:
+    found = heuristic.rules().role(
+        manufacturer="SIEMENS",
+        description="t1_fl2d_sag",
+        protocol_name="t1_fl2d_sag",
+        image_type=("ORIGINAL", "PRIMARY", "M"),
+        acquisition_type="2D",
+    )
+    stems = heuristic.rules().stems([found.kind, "T1w"])
+    assert stems[0].endswith("_acq-2D_T1w")
+    assert stems[1].endswith("}_T1w")
+
+
+def test_runs_are_numbered_only_where_several_share_a_role() -> None:
+    stems = heuristic.rules().stems(["asl", None, "asl", "T1w"])
+    assert stems[0].endswith("_run-1_asl")
+    assert stems[1] is None
+    assert stems[2].endswith("_run-2_asl")
+    assert stems[3].endswith("}_T1w")
+
+
+# -- volumes -------------------------------------------------------------------------------------
+
+
+def kinds(signal: list[float], tagged: tuple[str, ...] | None = None) -> tuple[str, ...]:
+    return volumes.order(np.array(signal), tagged).types
+
+
+@pytest.mark.parametrize(
+    ("signal", "expected"),
+    [
+        ([568, 98.5, 94, 97, 95, 98], ["m0scan", "n/a", *["label", "control"] * 2]),
+        ([568, 567, 94, 97, 95, 98], ["m0scan", "m0scan", *["label", "control"] * 2]),
+        ([568, 97, 94, 98, 95], ["m0scan", *["control", "label"] * 2]),
+        ([110, 105, 111, 104], ["control", "label"] * 2),
+        ([105, 110, 104, 111], ["label", "control"] * 2),
+        ([268, 252, 253, 252.1, 253.2], ["m0scan", *["label", "control"] * 2]),
+    ],
+)
+def test_order_from_the_signal(signal: list[float], expected: list[str]) -> None:
+    found = volumes.order(np.array(signal), None)
+    assert list(found.types) == expected
+    assert found.origin.startswith("inferred")
+
+
+def test_order_of_a_classic_philips_export() -> None:
+    tagged = ("control", "label") * 3
+    signal = [7.84, 7.83, 0.379, 0.366, 0.379, 0.367]
+    assert kinds(signal, tagged) == ("m0scan", "m0scan", "control", "label", "control", "label")
+
+
+def test_order_of_an_enhanced_philips_export() -> None:
+    tagged = ("control", "control", "control", "label", "label", "label")
+    signal = [7.84, 0.379, 0.379, 7.83, 0.366, 0.367]
+    expected = ("m0scan", "control", "control", "m0scan", "label", "label")
+    assert kinds(signal, tagged) == expected
+
+
+def test_the_signal_corrects_an_order_that_cannot_be() -> None:
+    found = volumes.order(
+        np.array([7.84, 0.379, 0.379, 7.83, 0.366, 0.367]), ("control", "label") * 3
+    )
+    assert found.types == ("m0scan", "control", "control", "m0scan", "label", "label")
+    assert any("order" in note for note in found.notes)
+
+
+def test_tagged_m0_is_believed_and_a_swapped_pair_is_told() -> None:
+    tagged = ("m0scan", "label", "control", "label", "control")
+    found = volumes.order(np.array([268, 253, 252, 253, 252.0]), tagged)
+    assert found.types == tagged
+    assert any("not brighter" in note for note in found.notes)
+
+
+def test_suppression_from_the_brightness_of_m0() -> None:
+    types = ("m0scan", "label", "control")
+    assert volumes.suppressed(np.array([568, 94, 97.0]), types) is True
+    assert volumes.suppressed(np.array([268, 252, 253.0]), types) is False
+    assert volumes.suppressed(np.array([94, 97.0]), ("label", "control")) is None
+
+
+def test_mean_signal_looks_at_the_head_only() -> None:
+    data = np.zeros((10, 10, 10, 2))
+    data[3:7, 3:7, 3:7] = [100.0, 50.0]
+    np.testing.assert_allclose(volumes.mean_signal(data), [100, 50])
+
+
+# -- parameters ----------------------------------------------------------------------------------
+
+HEADER = {
+    "ArterialSpinLabelingType": Parameter("PCASL", "header (x)"),
+    "PostLabelingDelay": Parameter(1.2, "header (y)"),
+    "BackgroundSuppression": Parameter(True, "inferred (z)"),
+    "TotalAcquiredPairs": Parameter(8, "counted in the series"),
+}
+
+
+def test_the_header_wins_and_the_conflict_is_told() -> None:
+    done = complete(HEADER, Given(post_labeling_delay=2.0, labeling_duration=1.8))
+    assert done.parameters["PostLabelingDelay"] == Parameter(1.2, "header (y)")
+    assert done.parameters["LabelingDuration"] == Parameter(1.8, "command line")
+    assert done.missing == ()
+    (conflict,) = done.conflicts
+    assert "1.2" in conflict
+    assert "2.0" in conflict
+    assert "--post-labeling-delay" in conflict
+
+
+def test_equal_values_are_no_conflict() -> None:
+    done = complete(HEADER, Given(post_labeling_delay=1.2000001, labeling_duration=1.8))
+    assert done.conflicts == ()
+
+
+def test_the_user_overrides_an_inference() -> None:
+    done = complete(HEADER, Given(background_suppression=False, labeling_duration=1.8))
+    assert done.parameters["BackgroundSuppression"] == Parameter(False, "command line")
+
+
+def test_missing_parameters_name_their_options() -> None:
+    done = complete({"TotalAcquiredPairs": Parameter(2, "counted")}, Given())
+    assert done.missing == (
+        "ArterialSpinLabelingType",
+        "PostLabelingDelay",
+        "LabelingDuration",
+        "BackgroundSuppression",
+    )
+    assert done.flags[1] == "--post-labeling-delay SECONDS"
+
+
+def test_pasl_needs_a_bolus_cutoff_and_no_duration() -> None:
+    header = HEADER | {"ArterialSpinLabelingType": Parameter("PASL", "header (x)")}
+    assert complete(header, Given()).missing == ("BolusCutOffDelayTime",)
+    done = complete(header, Given(bolus_cutoff_delay=0.7, labeling_duration=1.8))
+    assert done.missing == ()
+    assert done.parameters["BolusCutOffFlag"].value is True
+    assert "LabelingDuration" not in done.parameters
+
+
+def test_a_count_is_not_overridden_by_excitations() -> None:
+    done = complete(HEADER, Given(excitations=3, labeling_duration=1.8))
+    assert done.parameters["TotalAcquiredPairs"].value == 8
+    assert done.conflicts == ()
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, 1800.0, float("nan")])
+def test_impossible_times(value: float) -> None:
+    with pytest.raises(UsageError, match="--post-labeling-delay"):
+        Given(post_labeling_delay=value)
+
+
+@pytest.mark.parametrize(
+    ("software", "expected"),
+    [
+        (["15", "LX", "MR Software release:15.0_M4_0910.a"], 45.24),
+        (["25", "LX", "MR Software release:DV25.0_R02_1549.b"], 32.0),
+        (["29", "LX", "MR29.1_EA_2039.g"], 32.0),
+        ("", 32.0),
+    ],
+)
+def test_ge_scaling_depends_on_the_software(software: Any, expected: float) -> None:
+    series: Any = SimpleNamespace(header={"SoftwareVersions": software})
+    assert ge.scaling(series) == expected
+
+
+def test_siemens_protocol_text() -> None:
+    text = (
+        b"\0noise### ASCCONV BEGIN object=MrProt ###\nsAsl.ulMode\t = \t0x4\nalTI[0] = 700000\n"
+        b'tSequenceFileName\t = \t""%SiemensSeq%\\tgse_pasl""\n### ASCCONV END ###noise'
+    )
+    element = SimpleNamespace(value=text)
+    found = siemens.protocol_text({siemens.CSA_SERIES: element})
+    assert found == {
+        "sAsl.ulMode": "0x4",
+        "alTI[0]": "700000",
+        "tSequenceFileName": "%SiemensSeq%\\tgse_pasl",
+    }
+
+
+# -- privacy -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ({"PatientAge": "049Y"}, 49),
+        ({"PatientAge": "018M"}, 1),
+        ({"PatientBirthDate": "19500615", "StudyDate": "20200614"}, 69),
+        ({"PatientBirthDate": "19500615", "StudyDate": "20200615"}, 70),
+        ({"PatientBirthDate": "", "StudyDate": "20200615"}, None),
+        ({"PatientBirthDate": "20300101", "StudyDate": "20200615"}, None),
+    ],
+)
+def test_age(header: dict[str, str], expected: int | None) -> None:
+    assert age_in_years(header) == expected
+
+
+def test_the_oldest_are_not_told_apart() -> None:
+    assert [published_age(age) for age in (89, 90, 104)] == ["89", "89+", "89+"]
+
+
+def test_sidecars_are_an_allow_list() -> None:
+    converted = {
+        "EchoTime": 0.01,
+        "InstitutionName": "Somewhere",
+        "SeriesDescription": "asl of Jane",
+        "SomethingNew": "2020-01-01",
+        "SliceTiming": [0, 1],
+        "MRAcquisitionType": "3D",
+        "RepetitionTime": 13.9,
+        "ReceiveCoilName": "Coil of Jane",
+    }
+    assert allowed(converted, "asl", frozenset({"Jane"})) == {
+        "EchoTime": 0.01,
+        "MRAcquisitionType": "3D",
+    }
+
+
+def test_identifiers_match_whole_words_only() -> None:
+    sidecar = {"a": "Marion", "b": "coil-mari", "c": ["x", "MARI"], "Manufacturer": "Mari"}
+    assert without_identifiers(sidecar, frozenset({"mari"})) == {
+        "a": "Marion",
+        "Manufacturer": "Mari",
+    }
+
+
+def test_labels_are_given_by_arrival_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "key.json"
+    key = KeyFile.read(path)
+    assert key.entry("b", set())["label"] == "01"
+    assert key.entry("a", set())["label"] == "02"
+    key.write()
+    assert path.stat().st_mode & 0o777 == 0o600
+    again = KeyFile.read(path)
+    assert again.entry("a", set())["label"] == "02"
+    assert again.entry("c", {"07"})["label"] == "08"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["key.json"]
+
+
+def test_a_broken_key_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps({"patients": {"x": {}}}), encoding="utf-8")
+    with pytest.raises(InputError, match="key file"):
+        KeyFile.read(path)
+
+
+def series(study: str, uid: str) -> Any:
+    return SimpleNamespace(study_uid=study, uid=uid)
+
+
+def test_sessions_only_where_there_are_several_studies() -> None:
+    entry: dict[str, Any] = {"label": "01", "studies": {}}
+    (only,) = sessions.plan(entry, [series("s1", "a")], None)
+    assert only[0].folder == "sub-01"
+    two = sessions.plan(entry, [series("s1", "a"), series("s2", "b")], None)
+    assert [place.folder for place, _ in two] == ["sub-01/ses-01", "sub-01/ses-02"]
+    (forced,) = sessions.plan(entry, [series("s1", "a")], "baseline")
+    assert forced[0].prefix == "sub-01_ses-baseline"
+
+
+def test_a_known_study_keeps_its_place_and_new_ones_follow() -> None:
+    entry: dict[str, Any] = {"label": "03", "studies": {}}
+    sessions.record(entry, sessions.plan(entry, [series("s1", "a"), series("s2", "b")], None))
+    again = sessions.plan(entry, [series("s2", "b"), series("s3", "c")], None)
+    assert [place.folder for place, _ in again] == ["sub-03/ses-02", "sub-03/ses-03"]
+
+
+def test_studies_that_cannot_be_placed() -> None:
+    entry: dict[str, Any] = {"label": "01", "studies": {}}
+    sessions.record(entry, sessions.plan(entry, [series("s1", "a"), series("s1", "b")], None))
+    with pytest.raises(InputError, match="without sessions"):
+        sessions.plan(entry, [series("s2", "c")], None)
+    with pytest.raises(InputError, match="would be replaced"):
+        sessions.plan(entry, [series("s1", "a")], None)
+    with pytest.raises(InputError, match="several studies"):
+        sessions.plan(
+            {"label": "01", "studies": {}}, [series("s1", "a"), series("s2", "b")], "one"
+        )
+
+
+def test_a_patient_without_identity_is_not_joined_to_another() -> None:
+    one = privacy.patient_key({"StudyInstanceUID": "1.2.3"})
+    other = privacy.patient_key({"StudyInstanceUID": "1.2.4"})
+    assert one != other
