@@ -52,7 +52,8 @@ def register(
         Matrix (4, 4) to start from, RAS+ mm, fixed to moving; the centres of mass are aligned
         where none is given.
     seed
-        Seed of the metric's random sampling. The same seed gives the same bits, on one thread.
+        Seed of the metric's random sampling, 0 or more. The same seed gives the same bits, for the
+        registration runs on one thread.
     sampling
         Fraction of voxels that the metric sees.
     iterations, shrink_factors, smoothing_sigmas
@@ -60,13 +61,14 @@ def register(
     """
     import ants
 
-    ants.config.set_ants_deterministic(True, seed)
+    # ITK takes the clock for a seed of 0.
+    ants.config.set_ants_deterministic(True, seed + 1)
     fixed_image, moving_image = _to_ants(fixed, fixed_affine), _to_ants(moving, moving_affine)
     with tempfile.TemporaryDirectory(prefix="cereflow-") as folder:
         start: Any = ["identity"]
         if initial is not None:
             start = [str(Path(folder) / "start.mat")]
-            _write_itk(initial, Path(start[0]))
+            write_itk(initial, Path(start[0]))
         result = ants.registration(
             fixed=fixed_image,
             moving=moving_image,
@@ -108,7 +110,8 @@ def _read_itk(path: str) -> Array:
     return _LPS @ lps @ _LPS
 
 
-def _write_itk(matrix: Array, path: Path) -> None:
+def write_itk(matrix: Array, path: Path) -> None:
+    """Write a fixed-to-moving matrix (4, 4; RAS+ mm) as an ITK transform, .txt or .mat."""
     import ants
 
     lps = _LPS @ matrix @ _LPS

@@ -1,0 +1,266 @@
+"""cereflow BIDS_DIR OUTPUT_DIR {participant,group}: the BIDS App."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cereflow_bids import __version__
+from cereflow_bids.errors import CereflowError, UsageError
+
+if TYPE_CHECKING:
+    from cereflow_bids.workflow.settings import Settings
+
+EPILOG = """\
+exit codes: 0 all done; 1 some runs failed; 2 wrong usage; 3 parameters are pending.
+Research use; not a medical device. Not affiliated with the makers of the CereFlow platform.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command."""
+    p = argparse.ArgumentParser(
+        prog="cereflow",
+        description="CBF maps, reports and cohort tables from a BIDS dataset of ASL MRI.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    p.add_argument("bids_dir", type=Path, help="top folder of the BIDS dataset; never written to")
+    p.add_argument("output_dir", type=Path, help="folder for maps, tables and reports")
+    p.add_argument(
+        "analysis_level",
+        choices=("participant", "group"),
+        help="participant: each run on its own; group: tables and report of all that is done",
+    )
+    p.add_argument("--version", action="version", version=f"cereflow_bids {__version__}")
+    p.add_argument("-v", "--verbose", action="count", default=0, help="tell more; repeatable")
+    _add_selection(p.add_argument_group("which data"))
+    _add_science(p.add_argument_group("choices that change numbers"))
+    _add_execution(p.add_argument_group("execution"))
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        if arguments.analysis_level == "group":
+            return _group(arguments)
+        return _participant(arguments)
+    except CereflowError as error:
+        print(f"cereflow: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _add_selection(group: Any) -> None:
+    group.add_argument(
+        "--participant-label",
+        "--participant_label",
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="participants to process, with or without sub-; all if not given",
+    )
+    group.add_argument(
+        "--session-label",
+        "--session_label",
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="sessions to process, with or without ses-; all if not given",
+    )
+    group.add_argument(
+        "--bids-filter-file",
+        type=Path,
+        metavar="FILE",
+        help='JSON with pybids filters for "asl", e.g. {"asl": {"acquisition": "3D"}}',
+    )
+    group.add_argument(
+        "--bids-database-dir", type=Path, metavar="DIR", help="pybids index to reuse or to make"
+    )
+    group.add_argument(
+        "--skip-bids-validation",
+        "--skip_bids_validation",
+        action="store_true",
+        help="do not run bids-validator-deno first (it warns, it never stops the run)",
+    )
+
+
+def _add_science(group: Any) -> None:
+    group.add_argument(
+        "--quantification",
+        choices=("consensus", "ge-product"),
+        default="consensus",
+        help="equation for CBF (default: %(default)s, Alsop 2015)",
+    )
+    group.add_argument(
+        "--m0-smoothing",
+        type=_not_negative,
+        default=5.0,
+        metavar="MM",
+        help="FWHM of the smoothing of M0 (default: %(default)s mm)",
+    )
+    group.add_argument(
+        "--t1-tissue",
+        type=_positive,
+        default=1.3,
+        metavar="S",
+        help="T1 of tissue for the TR correction of M0 (default: %(default)s s)",
+    )
+    group.add_argument(
+        "--random-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of registration; the same seed gives the same bits (default: %(default)s)",
+    )
+
+
+def _add_execution(group: Any) -> None:
+    group.add_argument(
+        "-w",
+        "--work-dir",
+        type=Path,
+        default=Path("work"),
+        metavar="DIR",
+        help="intermediate results; a rerun resumes from them (default: ./work)",
+    )
+    group.add_argument(
+        "--nprocs",
+        "--n_cpus",
+        type=_whole,
+        default=None,
+        metavar="N",
+        help="processes (default: all cores that this process may use)",
+    )
+    group.add_argument(
+        "--omp-nthreads",
+        type=_whole,
+        default=1,
+        metavar="N",
+        help="threads per process (default: %(default)s)",
+    )
+    group.add_argument(
+        "--mem-mb", "--mem_mb", type=_whole, metavar="MB", help="memory for all processes together"
+    )
+    group.add_argument(
+        "--dry-run", action="store_true", help="list what would be done and write nothing"
+    )
+    group.add_argument(
+        "--stop-on-first-crash",
+        action="store_true",
+        help="give up at the first failure instead of finishing the other runs",
+    )
+
+
+def _participant(arguments: argparse.Namespace) -> int:
+    from cereflow_bids.cli.participant import run
+
+    return run(_settings(arguments), dry_run=arguments.dry_run)
+
+
+def _group(arguments: argparse.Namespace) -> int:
+    _check_folders(arguments.bids_dir, arguments.output_dir)
+    from cereflow_bids.cohort import build_group
+
+    result = build_group(arguments.bids_dir.resolve(), arguments.output_dir.resolve())
+    for path in result.paths:
+        print(path)
+    return 0
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    import os
+
+    from cereflow_bids.bids.dataset import Selection
+    from cereflow_bids.workflow.settings import Science, Settings
+
+    _check_folders(arguments.bids_dir, arguments.output_dir)
+    return Settings(
+        bids_dir=arguments.bids_dir.resolve(),
+        out_dir=arguments.output_dir.resolve(),
+        work_dir=arguments.work_dir.resolve(),
+        selection=Selection(
+            tuple(label.removeprefix("sub-") for label in arguments.participant_label),
+            tuple(label.removeprefix("ses-") for label in arguments.session_label),
+            _filters(arguments.bids_filter_file),
+        ),
+        science=Science(
+            quantification=arguments.quantification,
+            m0_smoothing=arguments.m0_smoothing,
+            t1_tissue=arguments.t1_tissue,
+            seed=arguments.random_seed,
+        ),
+        nprocs=arguments.nprocs or len(os.sched_getaffinity(0)),
+        omp_nthreads=arguments.omp_nthreads,
+        mem_mb=arguments.mem_mb,
+        stop_on_first_crash=arguments.stop_on_first_crash,
+        database_dir=arguments.bids_database_dir,
+        validate=not arguments.skip_bids_validation,
+        verbose=arguments.verbose,
+    )
+
+
+def _check_folders(bids_dir: Path, output_dir: Path) -> None:
+    """Refuse what would write into the raw data."""
+    if not bids_dir.is_dir():
+        raise UsageError("there is no such folder.", where=str(bids_dir), fix="check the path.")
+    raw, out = bids_dir.resolve(), output_dir.resolve()
+    if out == raw:
+        raise UsageError(
+            "the output folder is the dataset itself.",
+            where=str(output_dir),
+            fix=f"choose another one, such as {bids_dir / 'derivatives' / 'cereflow'}.",
+        )
+    inside = out.relative_to(raw).parts if out.is_relative_to(raw) else ()
+    if inside and inside[0].startswith(("sub-", "sourcedata")):
+        raise UsageError(
+            "the output folder lies inside the raw data.",
+            where=str(output_dir),
+            fix=f"choose another one, such as {bids_dir / 'derivatives' / 'cereflow'}.",
+        )
+
+
+def _filters(path: Path | None) -> dict[str, Any] | None:
+    import json
+
+    if path is None:
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"the filter file cannot be read ({error}).", where=str(path), fix="give valid JSON."
+        ) from error
+    if not isinstance(content, dict) or not set(content) <= {"asl"}:
+        raise UsageError(
+            "the filter file must be an object whose only key is asl.",
+            where=str(path),
+            fix='write, for example, {"asl": {"acquisition": "3D"}}.',
+        )
+    return content
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value

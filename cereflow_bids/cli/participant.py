@@ -1,0 +1,58 @@
+"""The participant level of the BIDS App: run it and tell how it ended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cereflow_bids.bids.validation import validate
+from cereflow_bids.workflow.execution import Plan, make_plan, run_participants, summarise
+from cereflow_bids.workflow.settings import Settings
+from cereflow_bids.workflow.status import Status
+
+
+def run(settings: Settings, *, dry_run: bool = False) -> int:
+    """Process the selected runs and return the exit code.
+
+    Parameters
+    ----------
+    settings
+        What the user chose.
+    dry_run
+        Only tell what would be done; write nothing.
+    """
+    if settings.validate:
+        for line in validate(settings.bids_dir):
+            print(f"BIDS validator: {line}", file=sys.stderr)
+    plan = make_plan(settings)
+    if dry_run:
+        _tell_plan(plan)
+        return 0
+    statuses = run_participants(plan, settings)
+    _tell_outcome(statuses, settings)
+    return _exit_code(statuses)
+
+
+def _tell_plan(plan: Plan) -> None:
+    for run_ in plan.todo:
+        print(f"to do    {run_.stem}")
+    for run_ in plan.finished:
+        print(f"done     {run_.stem}")
+    for one in plan.rejected:
+        print(f"not now  {one.stem}: {one.error}")
+
+
+def _tell_outcome(statuses: Sequence[Status], settings: Settings) -> None:
+    for status in statuses:
+        if status.state in ("failed", "pending"):
+            fix = f" To fix: {status.fix}" if status.fix else ""
+            print(f"{status.state}: {status.run}: {status.message}{fix}", file=sys.stderr)
+    counts = ", ".join(f"{count} {state}" for state, count in summarise(statuses).items())
+    print(f"{counts}; reports in {settings.out_dir}")
+
+
+def _exit_code(statuses: Sequence[Status]) -> int:
+    states = {status.state for status in statuses}
+    if states & {"failed", "waiting", "running"}:
+        return 1
+    return 3 if "pending" in states else 0

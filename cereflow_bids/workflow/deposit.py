@@ -1,0 +1,123 @@
+"""The last step of a run: its derivatives, written through the writer and listed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cereflow_bids.bids.derivatives import DerivativeWriter
+from cereflow_bids.bids.run import AslRun
+from cereflow_bids.bids.spec import output_specs
+from cereflow_bids.imaging.registration import write_itk
+from cereflow_bids.imaging.resampling import resample
+from cereflow_bids.imaging.standard_space import downsample
+from cereflow_bids.resources import TEMPLATE_SPACE, template
+from cereflow_bids.workflow.images import load, load_labels, load_mask
+from cereflow_bids.workflow.tables import confounds_table, quality_table, region_table
+
+STANDARD_SPACE_MM = 2
+
+
+def deposit(run: AslRun, out_dir: Path, paths: dict[str, str], notes: list[str]) -> list[Path]:
+    """Write every derivative of a run.
+
+    Parameters
+    ----------
+    run
+        The run.
+    out_dir
+        Derivatives folder.
+    paths
+        What the steps made, by name; empty where there is none.
+    notes
+        Sentences of the steps before quantification.
+
+    Returns
+    -------
+    list of Path
+        The files written, sidecars not listed.
+    """
+    writer = DerivativeWriter(out_dir)
+    record = json.loads(Path(paths["record"]).read_text(encoding="utf-8"))
+    record["Notes"] = [*notes, *record["Notes"]]
+    record["Sources"] = [f"bids:raw:{run.source}"]
+    matrices = np.load(paths["matrices"])
+    confounds = confounds_table(run, matrices)
+    quality = quality_table(
+        run,
+        paths,
+        confounds["framewise_displacement"].to_numpy(),
+        record["Acquisition"]["NumberOfPairs"],
+    )
+    written = [
+        *_native_maps(writer, run, paths, record),
+        *_standard_space(writer, run, paths, record),
+        writer.write_table("confounds", run.stem, confounds),
+        writer.write_table("quality", run.stem, quality),
+    ]
+    if paths["cbf"]:
+        regions = region_table(paths["cbf"], paths["labels"], paths["mask"], paths["coverage"])
+        written.append(writer.write_table("regions", run.stem, regions))
+    return written
+
+
+def remove_stale(run: AslRun, out_dir: Path) -> None:
+    """Remove a run's earlier outputs that exist on a condition, so that none outlives it."""
+    writer = DerivativeWriter(out_dir)
+    for key, spec in output_specs().items():
+        if "{run}" in spec.name and spec.when != "always":
+            path = writer.path(key, run.stem)
+            for stale in (path, path.with_name(path.name.partition(".")[0] + ".json")):
+                stale.unlink(missing_ok=True)
+
+
+def _native_maps(
+    writer: DerivativeWriter, run: AslRun, paths: dict[str, str], record: dict[str, Any]
+) -> list[Path]:
+    sources = {"Sources": record["Sources"]}
+    images = {
+        "deltam": ("deltam", sources),
+        "m0": ("m0map", sources),
+        "aslref": ("aslref", sources),
+        "gm_probability": ("gm", sources),
+        "wm_probability": ("wm", sources),
+        "cbf": ("cbf", record),
+        "cbf_standard_error": ("cbf_standard_error", record),
+        "cbf_relative": ("cbf_relative", record),
+    }
+    written = []
+    for key, (name, sidecar) in images.items():
+        if paths[name]:
+            data, affine = load(paths[name])
+            written.append(writer.write_image(key, run.stem, data, affine, sidecar))
+    mask, affine = load_mask(paths["mask"]), load(paths["mask"])[1]
+    labels = load_labels(paths["labels"])[0]
+    written.append(writer.write_image("brain_mask", run.stem, mask, affine, sources))
+    written.append(writer.write_image("atlas_labels", run.stem, labels, affine, sources))
+    return written
+
+
+def _standard_space(
+    writer: DerivativeWriter, run: AslRun, paths: dict[str, str], record: dict[str, Any]
+) -> list[Path]:
+    """Write maps on the 2 mm template grid and the transform itself."""
+    to_asl = np.load(paths["matrix"])
+    brain, brain_affine = load(template("T1w"))
+    grid, grid_affine = downsample(brain, brain_affine, STANDARD_SPACE_MM)
+    space = {"SpatialReference": f"{TEMPLATE_SPACE}, {STANDARD_SPACE_MM} mm"}
+    written = []
+    for key, name, order in (
+        ("cbf_standard_space", "cbf", 1),
+        ("aslref_standard_space", "aslref", 3),
+    ):
+        if paths[name]:
+            data, affine = load(paths[name])
+            moved = resample(data, affine, grid.shape, grid_affine, world=to_asl, order=order)
+            written.append(writer.write_image(key, run.stem, moved, grid_affine, record | space))
+    path = writer.path("transform", run.stem)
+    write_itk(to_asl, path.with_name(f".{path.name}"))
+    path.with_name(f".{path.name}").replace(path)
+    return [*written, path]

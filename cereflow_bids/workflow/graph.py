@@ -1,0 +1,107 @@
+"""The participant graph: one small workflow per run, all in one nipype workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nipype.pipeline import engine as pe
+
+from cereflow_bids import __version__
+from cereflow_bids.bids.run import AslRun
+from cereflow_bids.workflow import interfaces
+from cereflow_bids.workflow.settings import Settings
+
+MEMORY_GB = {"motion": 0.9, "reference": 0.9, "standard_space": 0.9, "tissue": 0.9}
+"""Peak memory of a step beyond 0.5 GB, measured on 96x96x40x18 volumes."""
+
+EDGES = (
+    ("motion", "reference", ("series",)),
+    ("reference", "standard_space", ("aslref", "mask")),
+    ("reference", "tissue", ("mask",)),
+    ("standard_space", "tissue", ("matrix",)),
+    ("motion", "perfusion", ("series",)),
+    ("reference", "perfusion", ("m0", "mask")),
+    ("motion", "deposit", ("series", "matrices", ("notes", "motion_notes"))),
+    ("reference", "deposit", ("m0", "aslref", "mask", ("notes", "reference_notes"))),
+    ("standard_space", "deposit", ("matrix",)),
+    ("tissue", "deposit", ("gm", "wm", "brain", "labels", "coverage")),
+    (
+        "perfusion",
+        "deposit",
+        ("deltam", "cbf", "cbf_standard_error", "cbf_relative", "m0map", "record"),
+    ),
+)
+STEPS = {
+    "motion": interfaces.Motion,
+    "reference": interfaces.Reference,
+    "standard_space": interfaces.StandardSpace,
+    "tissue": interfaces.Tissue,
+    "perfusion": interfaces.Perfusion,
+    "deposit": interfaces.Deposit,
+}
+
+
+def participant_graph(
+    runs: Sequence[AslRun], fingerprints: Mapping[str, str], settings: Settings
+) -> pe.Workflow:
+    """Return the workflow that takes every run from images to derivatives.
+
+    Parameters
+    ----------
+    runs
+        Validated runs.
+    fingerprints
+        Digest of each run's input, settings and version, for its status record.
+    settings
+        What the user chose.
+    """
+    whole = pe.Workflow("participants", base_dir=str(settings.work_dir))
+    for run in runs:
+        whole.add_nodes([run_graph(run, fingerprints[run.stem], settings)])
+    return whole
+
+
+def run_graph(run: AslRun, fingerprint: str, settings: Settings) -> pe.Workflow:
+    """Return the workflow of one run."""
+    graph = pe.Workflow(identifier(run.stem))
+    common = {
+        "run": run,
+        "science": settings.science,
+        "version": __version__,
+        "out_dir": str(settings.out_dir),
+    }
+    nodes = {name: _node(name, common, settings) for name in STEPS}
+    nodes["deposit"].inputs.fingerprint = fingerprint
+    # Always runs, for it is cheap: outputs that were deleted come back from the work folder.
+    nodes["deposit"].overwrite = True
+    for source, target, fields in EDGES:
+        pairs = [field if isinstance(field, tuple) else (field, field) for field in fields]
+        graph.connect([(nodes[source], nodes[target], pairs)])
+    return graph
+
+
+def report_graph(runs_of: Mapping[str, Sequence[str]], settings: Settings) -> pe.Workflow:
+    """Return the workflow that writes the report of each participant."""
+    whole = pe.Workflow("reports", base_dir=str(settings.work_dir))
+    for participant, runs in runs_of.items():
+        node = pe.Node(interfaces.Report(), name=identifier(f"sub-{participant}"), mem_gb=0.6)
+        node.inputs.trait_set(
+            participant=participant, runs=list(runs), out_dir=str(settings.out_dir)
+        )
+        node.overwrite = True
+        whole.add_nodes([node])
+    return whole
+
+
+def identifier(stem: str) -> str:
+    """Return a name that nipype accepts, one for each run stem."""
+    return stem.replace("-", "_").replace("+", "_plus_")
+
+
+def _node(name: str, common: Mapping[str, Any], settings: Settings) -> pe.Node:
+    node = pe.Node(
+        STEPS[name](), name=name, mem_gb=MEMORY_GB.get(name, 0.5), n_procs=settings.omp_nthreads
+    )
+    node.inputs.trait_set(**common)
+    return node

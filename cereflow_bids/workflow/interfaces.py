@@ -1,0 +1,247 @@
+"""nipype interfaces: each keeps the status record and calls one step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nipype.interfaces.base import (
+    BaseInterfaceInputSpec,
+    SimpleInterface,
+    TraitedSpec,
+    traits,
+)
+
+from cereflow_bids.errors import CereflowError
+from cereflow_bids.workflow import steps
+from cereflow_bids.workflow.status import Status, write_status
+
+
+class _Inputs(BaseInterfaceInputSpec):
+    run = traits.Any(mandatory=True, desc="AslRun")
+    science = traits.Any(mandatory=True, desc="Science")
+    version = traits.Str(mandatory=True, desc="version of the code that made the result")
+    out_dir = traits.Str(mandatory=True, nohash=True, desc="where status records go")
+
+
+class Step(SimpleInterface):
+    """Runs one step, and says so in the status record of its run."""
+
+    input_spec = _Inputs
+
+    def _run_interface(self, runtime: Any) -> Any:
+        name = type(self).__name__
+        try:
+            self._tell("running", step=name)
+            self._results |= self._work(Path(runtime.cwd))
+        except CereflowError as error:
+            where = f"{error.where}: " if error.where else ""
+            self._tell("failed", step=name, message=where + error.what, fix=error.fix)
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            self._tell("failed", step=name, message=f"{kind}: {error}", fix=_REPORT_BUG)
+            raise
+        return runtime
+
+    def _tell(self, state: Any, **details: Any) -> None:
+        run = self.inputs.run
+        write_status(
+            Path(self.inputs.out_dir), Status(run.stem, run.participant, state, **details)
+        )
+
+    def _work(self, folder: Path) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+_REPORT_BUG = "this is a bug or a broken machine; the traceback is in the crash file under logs/."
+
+
+class _MotionOut(TraitedSpec):
+    series = traits.Str()
+    matrices = traits.Str()
+    notes = traits.Str()
+
+
+class Motion(Step):
+    """Realign the series."""
+
+    output_spec = _MotionOut
+
+    def _work(self, folder: Path) -> dict[str, Any]:
+        return steps.motion(self.inputs.run, self.inputs.science, folder)
+
+
+class _ReferenceIn(_Inputs):
+    series = traits.File(exists=True, mandatory=True)
+
+
+class _ReferenceOut(TraitedSpec):
+    m0 = traits.Str()
+    aslref = traits.Str()
+    mask = traits.Str()
+    notes = traits.Str()
+
+
+class Reference(Step):
+    """Find M0, the reference image and the brain."""
+
+    input_spec = _ReferenceIn
+    output_spec = _ReferenceOut
+
+    def _work(self, folder: Path) -> dict[str, Any]:
+        inputs = self.inputs
+        return steps.reference(inputs.run, inputs.science, folder, series=inputs.series)
+
+
+class _StandardSpaceIn(_Inputs):
+    aslref = traits.File(exists=True, mandatory=True)
+    mask = traits.File(exists=True, mandatory=True)
+
+
+class _StandardSpaceOut(TraitedSpec):
+    matrix = traits.Str()
+
+
+class StandardSpace(Step):
+    """Register to the template."""
+
+    input_spec = _StandardSpaceIn
+    output_spec = _StandardSpaceOut
+
+    def _work(self, folder: Path) -> dict[str, Any]:
+        inputs = self.inputs
+        return steps.standard_space(
+            inputs.run, inputs.science, folder, aslref=inputs.aslref, mask=inputs.mask
+        )
+
+
+class _TissueIn(_Inputs):
+    mask = traits.File(exists=True, mandatory=True)
+    matrix = traits.File(exists=True, mandatory=True)
+
+
+class _TissueOut(TraitedSpec):
+    gm = traits.Str()
+    wm = traits.Str()
+    brain = traits.Str()
+    labels = traits.Str()
+    coverage = traits.Str()
+
+
+class Tissue(Step):
+    """Bring tissue fractions and atlas to the run."""
+
+    input_spec = _TissueIn
+    output_spec = _TissueOut
+
+    def _work(self, folder: Path) -> dict[str, Any]:
+        inputs = self.inputs
+        return steps.tissue(
+            inputs.run, inputs.science, folder, mask=inputs.mask, matrix=inputs.matrix
+        )
+
+
+class _PerfusionIn(_Inputs):
+    series = traits.File(exists=True, mandatory=True)
+    m0 = traits.Str(mandatory=True)
+    mask = traits.File(exists=True, mandatory=True)
+
+
+class _PerfusionOut(TraitedSpec):
+    deltam = traits.Str()
+    cbf = traits.Str()
+    cbf_standard_error = traits.Str()
+    cbf_relative = traits.Str()
+    m0map = traits.Str()
+    record = traits.Str()
+
+
+class Perfusion(Step):
+    """Quantify."""
+
+    input_spec = _PerfusionIn
+    output_spec = _PerfusionOut
+
+    def _work(self, folder: Path) -> dict[str, Any]:
+        inputs = self.inputs
+        return steps.perfusion(
+            inputs.run,
+            inputs.science,
+            folder,
+            series=inputs.series,
+            m0=inputs.m0,
+            mask=inputs.mask,
+        )
+
+
+DEPOSITED = (
+    *("series", "matrices", "m0", "aslref", "mask", "matrix", "gm", "wm", "brain", "labels"),
+    *("coverage", "deltam", "cbf", "cbf_standard_error", "cbf_relative", "m0map", "record"),
+)
+
+
+class _DepositIn(_Inputs):
+    motion_notes = traits.File(exists=True, mandatory=True)
+    reference_notes = traits.File(exists=True, mandatory=True)
+    fingerprint = traits.Str(mandatory=True, desc="goes into the record of a finished run")
+
+
+for _name in DEPOSITED:
+    _DepositIn.add_class_trait(_name, traits.Str(mandatory=True))
+
+
+class _DepositOut(TraitedSpec):
+    outputs = traits.List(traits.Str())
+
+
+class Deposit(Step):
+    """Write the derivatives."""
+
+    input_spec = _DepositIn
+    output_spec = _DepositOut
+
+    def _work(self, folder: Path) -> dict[str, Any]:
+        from cereflow_bids.workflow.deposit import deposit, remove_stale
+
+        inputs = self.inputs
+        out_dir = Path(inputs.out_dir)
+        notes = [
+            note
+            for source in (inputs.motion_notes, inputs.reference_notes)
+            for note in json.loads(Path(source).read_text(encoding="utf-8"))
+        ]
+        paths = {name: getattr(inputs, name) for name in DEPOSITED}
+        remove_stale(inputs.run, out_dir)
+        written = deposit(inputs.run, out_dir, paths, notes)
+        outputs = [str(path.relative_to(out_dir)) for path in written]
+        self._tell("done", step="Deposit", fingerprint=inputs.fingerprint, outputs=tuple(outputs))
+        return {"outputs": outputs}
+
+
+class _ReportIn(BaseInterfaceInputSpec):
+    participant = traits.Str(mandatory=True)
+    runs = traits.List(traits.Str(), mandatory=True)
+    out_dir = traits.Str(mandatory=True, nohash=True)
+
+
+class _ReportOut(TraitedSpec):
+    html = traits.Str()
+    pdf = traits.Str()
+
+
+class Report(SimpleInterface):
+    """Write the report of one participant."""
+
+    input_spec = _ReportIn
+    output_spec = _ReportOut
+
+    def _run_interface(self, runtime: Any) -> Any:
+        from cereflow_bids.report.participant import build_participant_report
+
+        html, pdf = build_participant_report(
+            Path(self.inputs.out_dir), self.inputs.participant, self.inputs.runs
+        )
+        self._results |= {"html": str(html), "pdf": str(pdf)}
+        return runtime

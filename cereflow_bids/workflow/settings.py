@@ -1,0 +1,72 @@
+"""What the user chose, frozen: it is handed in, nobody looks it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cereflow_bids.bids.dataset import Selection
+from cereflow_bids.perfusion.constants import M0_SMOOTHING_FWHM, T1_TISSUE
+
+Quantification = Literal["consensus", "ge-product"]
+
+
+@dataclass(frozen=True)
+class Science:
+    """Choices that change numbers.
+
+    Attributes
+    ----------
+    quantification
+        The consensus equations, or those of the GE product.
+    m0_smoothing
+        FWHM of the Gaussian on M0, mm.
+    t1_tissue
+        T1 of tissue for the TR correction of M0, s.
+    seed
+        Seed of all random choices (registration sampling).
+    """
+
+    quantification: Quantification = "consensus"
+    m0_smoothing: float = M0_SMOOTHING_FWHM
+    t1_tissue: float = T1_TISSUE
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One call of ``cereflow … participant``.
+
+    Attributes
+    ----------
+    bids_dir, out_dir, work_dir
+        Absolute folders.
+    selection
+        Which runs.
+    science
+        Choices that change numbers.
+    nprocs, omp_nthreads, mem_mb
+        Processes, threads per process, memory for all processes (None: not limited).
+    stop_on_first_crash
+        Give up at the first failure instead of finishing the others.
+    database_dir
+        pybids index to reuse.
+    validate
+        Whether the BIDS validator runs first.
+    verbose
+        How much nipype tells.
+    """
+
+    bids_dir: Path
+    out_dir: Path
+    work_dir: Path
+    selection: Selection = field(default_factory=Selection)
+    science: Science = field(default_factory=Science)
+    nprocs: int = 1
+    omp_nthreads: int = 1
+    mem_mb: int | None = None
+    stop_on_first_crash: bool = False
+    database_dir: Path | None = None
+    validate: bool = True
+    verbose: int = 0

@@ -1,0 +1,76 @@
+"""The status record of each run: one small JSON file under logs/status/, always whole."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+State = Literal["waiting", "running", "done", "failed", "pending"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is.
+
+    Attributes
+    ----------
+    run
+        Entities of the run.
+    participant
+        Label.
+    state
+        waiting, running, done, failed, or pending (a parameter is missing).
+    step
+        The step at which it is or stopped.
+    since
+        UTC time of the last change.
+    message, fix
+        What went wrong and what to do.
+    fingerprint
+        Digest of input, settings and version that a finished run was made from.
+    outputs
+        Its files, relative to the output folder.
+    """
+
+    run: str
+    participant: str
+    state: State
+    step: str = ""
+    since: str = ""
+    message: str = ""
+    fix: str = ""
+    fingerprint: str = ""
+    outputs: tuple[str, ...] = field(default=())
+
+
+def write_status(out_dir: Path, status: Status) -> None:
+    """Write a run's record, stamped with the present time."""
+    path = _path(out_dir, status.run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stamped = replace(status, since=datetime.now(UTC).isoformat(timespec="seconds"))
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    temporary.write_text(json.dumps(asdict(stamped), indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_status(out_dir: Path, run: str) -> Status | None:
+    """Return a run's record, None if there is none."""
+    path = _path(out_dir, run)
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return Status(**content | {"outputs": tuple(content["outputs"])})
+
+
+def read_statuses(out_dir: Path) -> list[Status]:
+    """Return the records of all runs, by name."""
+    names = sorted(path.stem for path in (out_dir / "logs" / "status").glob("sub-*.json"))
+    return [status for name in names if (status := read_status(out_dir, name))]
+
+
+def _path(out_dir: Path, run: str) -> Path:
+    return out_dir / "logs" / "status" / f"{run}.json"

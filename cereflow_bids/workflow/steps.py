@@ -1,0 +1,198 @@
+"""The steps of one run: load, call, save. Each takes a folder to write to and returns paths.
+
+Images travel between steps as uncompressed NIfTI in the work folder, matrices as .npy, the rest
+as JSON or TSV.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cereflow_bids.bids.run import AslRun
+from cereflow_bids.errors import InputError
+from cereflow_bids.workflow.images import load, load_labels, load_mask, save
+from cereflow_bids.workflow.settings import Science
+
+if TYPE_CHECKING:
+    pass
+
+Paths = dict[str, str]
+
+
+def motion(run: AslRun, science: Science, folder: Path) -> Paths:
+    """Realign the series; ``series``, ``matrices`` (n, 4, 4) and ``notes``."""
+    from cereflow_bids.imaging.motion import estimate_motion, realign
+
+    series, affine = load(run.asl)
+    volumes = series if series.ndim == 4 else series[..., None]
+    found = estimate_motion(volumes, affine, run.context, seed=science.seed)
+    np.save(folder / "matrices.npy", found.matrices)
+    return {
+        "series": save(realign(volumes, affine, found), affine, folder / "series.nii"),
+        "matrices": str(folder / "matrices.npy"),
+        "notes": _write_json([found.note], folder / "notes.json"),
+    }
+
+
+def reference(run: AslRun, science: Science, folder: Path, *, series: str) -> Paths:
+    """Find M0 and the brain; ``m0`` (empty if there is none), ``aslref``, ``mask``, ``notes``."""
+    from cereflow_bids.imaging.masks import brain_mask
+
+    volumes, affine = load(series)
+    m0, notes = _m0_image(run, science, volumes, affine)
+    aslref, source = _reference_image(run, volumes, m0)
+    try:
+        mask = brain_mask(aslref, affine)
+    except ValueError as error:
+        raise InputError(
+            f"{error}.", where=run.source, fix=f"look at the {source}: is there a brain in it?"
+        ) from error
+    notes.append(f"Reference image and brain mask from the {source}.")
+    return {
+        "m0": "" if m0 is None else save(m0, affine, folder / "m0.nii"),
+        "aslref": save(aslref, affine, folder / "aslref.nii"),
+        "mask": save(mask, affine, folder / "mask.nii"),
+        "notes": _write_json(notes, folder / "notes.json"),
+    }
+
+
+def standard_space(
+    run: AslRun, science: Science, folder: Path, *, aslref: str, mask: str
+) -> Paths:
+    """Register to the template; ``matrix`` maps template points to ASL points."""
+    from cereflow_bids.imaging.standard_space import register_to_template
+    from cereflow_bids.resources import template
+
+    image, affine = load(aslref)
+    brain, brain_affine = load(template("T1w"))
+    matrix = register_to_template(
+        image, load_mask(mask), affine, brain, brain_affine, seed=science.seed
+    )
+    np.save(folder / "matrix.npy", matrix)
+    return {"matrix": str(folder / "matrix.npy")}
+
+
+def tissue(run: AslRun, science: Science, folder: Path, *, mask: str, matrix: str) -> Paths:
+    """Bring template and atlas to the run; ``gm``, ``wm``, ``brain``, ``labels``, ``coverage``."""
+    from cereflow_bids.imaging.resampling import area_average, majority_labels, resample
+    from cereflow_bids.imaging.standard_space import template_mask
+    from cereflow_bids.regions.atlas import packaged_atlas
+    from cereflow_bids.regions.statistics import imaged_fraction
+    from cereflow_bids.resources import template
+
+    inside, affine = load(mask)
+    to_asl = np.load(matrix)
+    to_template = np.linalg.inv(to_asl)
+
+    def fraction(image: NDArray[Any], source_affine: NDArray[Any], name: str) -> str:
+        average = area_average(image, source_affine, inside.shape, affine, world=to_template)
+        return save(average, affine, folder / name)
+
+    brain, template_affine = load(template("T1w"))
+    atlas, atlas_affine = load_labels(packaged_atlas().labels)
+    labels = majority_labels(atlas, atlas_affine, inside.shape, affine, world=to_template)
+    seen = resample(inside, affine, atlas.shape, atlas_affine, world=to_asl, order=0) > 0.5
+    return {
+        "gm": fraction(load(template("GM"))[0] / 255, template_affine, "gm.nii"),
+        "wm": fraction(load(template("WM"))[0] / 255, template_affine, "wm.nii"),
+        "brain": fraction(template_mask(brain), template_affine, "brain.nii"),
+        "labels": save(labels, affine, folder / "labels.nii"),
+        "coverage": _write_json(imaged_fraction(atlas, seen), folder / "coverage.json"),
+    }
+
+
+def perfusion(
+    run: AslRun, science: Science, folder: Path, *, series: str, m0: str, mask: str
+) -> Paths:
+    """Quantify; maps that exist, and ``record``: method, constants, notes."""
+    from cereflow_bids.workflow.quantification import quantify
+
+    volumes, affine = load(series)
+    result = quantify(
+        run,
+        volumes,
+        load(m0)[0] if m0 else None,
+        load_mask(mask),
+        voxel_size=_voxel_size(affine),
+        science=science,
+    )
+    maps = {
+        "deltam": result.deltam,
+        "cbf": result.cbf,
+        "cbf_standard_error": result.standard_error,
+        "cbf_relative": result.relative,
+        "m0map": result.m0,
+    }
+    record = {
+        "Quantification": result.method,
+        "Reference": result.reference,
+        "Parameters": [parameter.as_json() for parameter in result.parameters],
+        "Acquisition": run.acquisition
+        | {"VoxelSize": _voxel_size(affine), "NumberOfPairs": result.n_pairs},
+        "Notes": list(result.notes),
+    } | ({"Refused": result.refusal} if result.refusal else {})
+    saved = {
+        name: "" if data is None else save(data, affine, folder / f"{name}.nii")
+        for name, data in maps.items()
+    }
+    return saved | {"record": _write_json(record, folder / "record.json")}
+
+
+def _m0_image(
+    run: AslRun, science: Science, volumes: NDArray[Any], affine: NDArray[Any]
+) -> tuple[NDArray[Any] | None, list[str]]:
+    """Return the mean M0 as acquired, on the run's grid, and notes."""
+    included = run.volumes("m0scan")
+    if run.calibration.m0_file is not None:
+        return _separate_m0(run, science, volumes, affine)
+    if included:
+        return volumes[..., included].mean(axis=-1), []
+    if run.calibration.source == "control":
+        return volumes[..., run.volumes("control")].mean(axis=-1), []
+    return None, []
+
+
+def _separate_m0(
+    run: AslRun, science: Science, volumes: NDArray[Any], affine: NDArray[Any]
+) -> tuple[NDArray[Any], list[str]]:
+    from cereflow_bids.imaging.registration import register
+    from cereflow_bids.imaging.resampling import resample
+
+    data, m0_affine = load(run.calibration.m0_file or "")
+    mean = data if data.ndim == 3 else data.mean(axis=-1)
+    shape = volumes.shape[:3]
+    same_grid = mean.shape == shape and np.allclose(m0_affine, affine, atol=1e-3)
+    control = run.volumes("control")
+    if same_grid and len(control) < 2:
+        return mean, ["The M0 image lies on the grid of the series and was not moved."]
+    target = volumes[..., control or run.volumes("deltam")].mean(axis=-1)
+    world = register(
+        target, affine, mean, m0_affine, transform="Rigid", initial=np.eye(4), seed=science.seed
+    )
+    moved = resample(mean, m0_affine, shape, affine, world=world)
+    return moved, ["The M0 image was registered rigidly to the series."]
+
+
+def _reference_image(
+    run: AslRun, volumes: NDArray[Any], m0: NDArray[Any] | None
+) -> tuple[NDArray[Any], str]:
+    if m0 is not None:
+        return m0, "M0 image" if run.calibration.source != "control" else "mean control image"
+    for kind in ("control", "deltam"):
+        if run.volumes(kind):
+            return volumes[..., run.volumes(kind)].mean(axis=-1), f"mean {kind} image"
+    raise ValueError(f"{run.stem}: no volume to make a reference from")
+
+
+def _voxel_size(affine: NDArray[Any]) -> list[float]:
+    return [round(float(edge), 4) for edge in np.linalg.norm(affine[:3, :3], axis=0)]
+
+
+def _write_json(content: Any, path: Path) -> str:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return str(path)

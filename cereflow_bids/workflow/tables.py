@@ -1,0 +1,118 @@
+"""The tables of one run: regions, quality, confounds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cereflow_bids.bids.run import AslRun
+from cereflow_bids.bids.spec import column_dictionary
+from cereflow_bids.quality import measures as m
+from cereflow_bids.quality.flags import raised_flags
+from cereflow_bids.workflow.images import load, load_labels, load_mask
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GM_THRESHOLD = 0.7
+WM_THRESHOLD = 0.8
+PERFUSION_MEASURES = (
+    "gm_mean_cbf",
+    "wm_mean_cbf",
+    "gm_wm_ratio",
+    "spatial_cov",
+    "negative_fraction",
+)
+
+
+def region_table(cbf: str, labels: str, mask: str, coverage: str) -> pd.DataFrame:
+    """Return one row per region of the packaged atlas."""
+    from cereflow_bids.regions.atlas import packaged_atlas
+    from cereflow_bids.regions.statistics import regional_statistics
+
+    imaged = {int(k): v for k, v in json.loads(Path(coverage).read_text(encoding="utf-8")).items()}
+    return regional_statistics(
+        load(cbf)[0], load_labels(labels)[0], load_mask(mask), imaged, packaged_atlas().regions()
+    )
+
+
+def quality_table(
+    run: AslRun, paths: dict[str, str], displacement: np.ndarray, n_pairs: int
+) -> pd.DataFrame:
+    """Return the one row of quality measures.
+
+    Parameters
+    ----------
+    run
+        The run.
+    paths
+        ``cbf`` (empty where refused), ``deltam``, ``series``, ``m0``, ``mask``, ``gm``, ``wm`` and
+        ``brain``.
+    displacement
+        Framewise displacement (n,), mm.
+    n_pairs
+        Pairs or difference volumes.
+    """
+    import pandas as pd
+
+    mask, affine = load(paths["mask"])
+    inside = mask > 0.5
+    brain = load_mask(paths["brain"])
+    values = dict.fromkeys(column_dictionary("quality"), float("nan"))
+    values |= {
+        "mean_deltam_percent": _deltam_percent(run, paths, inside),
+        "mask_volume": float(inside.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000),
+        "mask_coverage": m.coverage(inside, brain),
+        "mask_dice": m.dice(inside, brain),
+        "n_pairs": n_pairs,
+    }
+    if np.isfinite(displacement).any():
+        values["mean_framewise_displacement"] = float(np.nanmean(displacement))
+        values["max_framewise_displacement"] = float(np.nanmax(displacement))
+    if paths["cbf"]:
+        values |= _perfusion_measures(paths, inside)
+    known = {
+        name: value
+        for name, value in values.items()
+        if name != "flags" and (paths["cbf"] or name not in PERFUSION_MEASURES)
+    }
+    return pd.DataFrame([values | {"flags": ";".join(raised_flags(known)) or "n/a"}])
+
+
+def confounds_table(run: AslRun, matrices: np.ndarray) -> pd.DataFrame:
+    """Return motion parameters and framewise displacement per volume."""
+    import pandas as pd
+
+    columns = list(column_dictionary("confounds"))
+    displacement = m.framewise_displacement(matrices, run.context)
+    table = pd.DataFrame(m.rigid_parameters(matrices), columns=columns[1:7])
+    table.insert(0, columns[0], list(run.context))
+    return table.assign(framewise_displacement=displacement)
+
+
+def _perfusion_measures(paths: dict[str, str], inside: np.ndarray) -> dict[str, float]:
+    cbf = load(paths["cbf"])[0]
+    gm = inside & (load(paths["gm"])[0] > GM_THRESHOLD)
+    wm = inside & (load(paths["wm"])[0] > WM_THRESHOLD)
+    means = m.mean_in(cbf, gm), m.mean_in(cbf, wm)
+    values = (
+        *means,
+        m.tissue_ratio(*means),
+        m.spatial_cov(cbf, gm),
+        m.negative_fraction(cbf, gm),
+    )
+    return dict(zip(PERFUSION_MEASURES, values, strict=True))
+
+
+def _deltam_percent(run: AslRun, paths: dict[str, str], inside: np.ndarray) -> float:
+    """ΔM over the M0 or, without one, over the control images; NaN where there is neither."""
+    if paths["m0"]:
+        base = load(paths["m0"])[0]
+    elif run.volumes("control"):
+        base = load(paths["series"])[0][..., run.volumes("control")].mean(axis=-1)
+    else:
+        return float("nan")
+    return m.deltam_percent(load(paths["deltam"])[0], base, inside)
