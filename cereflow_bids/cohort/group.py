@@ -39,6 +39,11 @@ class GroupResult:
     n_pending: int
     n_unfinished: int
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, for people first."""
+        return (self.html, self.pdf, self.table, self.dictionary)
+
 
 def build_group(bids_dir: Path, out_dir: Path) -> GroupResult:
     """Summarise every run of an output folder.
