@@ -289,6 +289,15 @@ def test_a_study_that_cannot_be_put_back_is_not_lost(
     assert "hidden folder" in capsys.readouterr().err
 
 
+def test_a_series_without_a_pair_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = tmp_path / "dicom"
+    siemens.write(files, visit("A"), np.stack([head(900), head(90)], axis=-1), AFFINE)
+    assert convert(files, tmp_path / "bids") == 1
+    assert "no pair of control and label" in capsys.readouterr().err
+
+
 def test_a_malformed_header_is_told_without_its_content(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import shutil
 import subprocess
 import zipfile
@@ -176,6 +177,8 @@ def _search_path() -> str:
 
 # Texts: shorter ones ("M", "R", "JES") stand in compressed or numeric data by chance.
 SHORTEST_TEXT = 5
+UID = re.compile(r"[0-9]+(\.[0-9]+){8,}")
+UID_HEAD = 20
 TEXTS = (
     "PatientName",
     "PatientID",
@@ -197,7 +200,6 @@ TEXTS = (
     "AcquisitionTime",
     "StudyTime",
 )
-# "Radiology" (a department) is nobody's name, but no output should hold it either: searched too.
 
 
 def identities(archive: Path) -> set[bytes]:
@@ -210,7 +212,9 @@ def identities(archive: Path) -> set[bytes]:
             with source.open(member) as handle:
                 header = pydicom.dcmread(handle, stop_before_pixels=True)
             found.update(str(header.get(key, "")) for key in TEXTS)
-    texts = {text.strip() for text in found if len(text.strip()) >= SHORTEST_TEXT}
+    # The head of a UID names maker and machine: seeking it is stricter, and quick.
+    heads = {text[:UID_HEAD] if UID.fullmatch(text) else text.strip() for text in found}
+    texts = {text for text in heads if len(text) >= SHORTEST_TEXT}
     assert len(texts) > 10
     return {text.encode() for text in texts}
 

@@ -4,10 +4,7 @@ Everything is prepared in a staging folder beside the dataset. A patient moves i
 not at all, and one patient's failure never stops the others.
 """
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +14,8 @@ from cereflow_bids.intake.archives import unpack
 from cereflow_bids.intake.privacy import KeyFile
 from cereflow_bids.intake.protocol import Given
 from cereflow_bids.intake.series import Patient, Series, index
+from cereflow_bids.intake.staging import discard, move_in, staging_folder
 from cereflow_bids.intake.study import Place, RunSummary
-
-_ASIDE = "replaced"
 
 
 def _silent(_message: str) -> None:
@@ -122,7 +118,7 @@ def convert(
     key = KeyFile.read(_key_path(bids_dir, options))
     runs: list[RunSummary] = []
     notes: list[str] = []
-    with _staging(bids_dir) as staging:
+    with staging_folder(bids_dir) as staging:
         visitors, failures = _visitors(inputs, staging, options.progress)
         for number, visitor in enumerate(visitors):
             folder = staging / f"patient-{number:03d}"
@@ -134,7 +130,7 @@ def convert(
             else:
                 runs += done
                 notes += said
-            _discard(folder)
+            discard(folder)
     return ConversionSummary(tuple(runs), tuple(failures), tuple(notes))
 
 
@@ -147,30 +143,6 @@ def _key_path(bids_dir: Path, options: ConversionOptions) -> Path:
             fix="choose a place outside the BIDS folder.",
         )
     return path
-
-
-@contextmanager
-def _staging(bids_dir: Path) -> Iterator[Path]:
-    """Make a private folder on the dataset's own disk, so that moving in is a rename."""
-    bids_dir.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{bids_dir.name}-converting-", dir=bids_dir.parent))
-    try:
-        yield folder
-    finally:
-        for part in folder.iterdir():
-            _discard(part)
-        if not any(folder.iterdir()):
-            folder.rmdir()
-
-
-def _discard(folder: Path) -> None:
-    """Remove a working folder, but never the only copy of a study that was to be replaced."""
-    if any(path.is_file() for path in (folder / _ASIDE).rglob("*")):
-        for part in folder.iterdir():
-            if part.name != _ASIDE:
-                shutil.rmtree(part, ignore_errors=True)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _told(error: CereflowError | OSError, where: str) -> CereflowError:
@@ -259,7 +231,8 @@ def _convert_patient(
     sessions.record(entry, planned)
     # A label that is on disk must never be given to somebody else, whatever happens next.
     key.write()
-    _move_in(folder, bids_dir, [place for place, _ in planned])
+    units = [Path(place.folder) for place, _ in planned]
+    move_in(folder, bids_dir, [*units, *(dataset.CONSOLE / unit for unit in units)])
     _finish(bids_dir, {str(entry["label"]): visitor.patient}, planned, runs)
     return runs, notes
 
@@ -280,41 +253,6 @@ def _choose(visitor: _Visitor) -> tuple[list[Series], list[str]]:
             fix="export the ASL source images (control and label; GE: perfusion and density).",
         )
     return chosen, notes
-
-
-def _move_in(folder: Path, bids_dir: Path, places: list[Place]) -> None:
-    """Swap the new studies in by renaming; put everything back if one of them fails."""
-    units = [Path(place.folder) for place in places]
-    units += [dataset.CONSOLE / place.folder for place in places]
-    undo: list[tuple[Path, Path]] = []
-    try:
-        for unit in units:
-            new, old, aside = folder / "bids" / unit, bids_dir / unit, folder / _ASIDE / unit
-            for source, goal in ((old, aside), (new, old)):
-                if source.exists():
-                    goal.parent.mkdir(parents=True, exist_ok=True)
-                    source.rename(goal)
-                    undo.append((goal, source))
-    except BaseException:
-        _put_back(undo)
-        raise
-    shutil.rmtree(folder / _ASIDE, ignore_errors=True)
-
-
-def _put_back(undo: list[tuple[Path, Path]]) -> None:
-    """Undo renamings, as many as can be undone."""
-    try:
-        while undo:
-            goal, source = undo[-1]
-            goal.rename(source)
-            undo.pop()
-    except OSError as error:
-        raise InputError(
-            "The new study could not be moved in, nor the earlier one back.",
-            where="BIDS",
-            fix="move the earlier one back from the hidden folder beside the dataset whose name "
-            "has '-converting-' in it.",
-        ) from error
 
 
 def _finish(

@@ -68,13 +68,14 @@ def read_perfusion(scan: Scan) -> PerfusionScan:
             fix="check that all of its images were exported.",
         )
     signal = volumes.mean_signal(images.volumes(scan.files[0]))
-    if len(signal) < 2:
+    order = volumes.order(signal, labeling.volume_types)
+    if order.pairs == 0:
         raise InputError(
-            "An ASL series holds a single volume, so there is nothing to subtract.",
+            "An ASL series holds no pair of control and label, so there is nothing to subtract.",
             where=f"series {scan.series.number}",
             fix="export the source images (control and label), not only the computed map.",
         )
-    return PerfusionScan(scan, labeling, volumes.order(signal, labeling.volume_types), signal)
+    return PerfusionScan(scan, labeling, order, signal)
 
 
 def _read_ge(scan: Scan, labeling: Labeling) -> PerfusionScan:

@@ -103,7 +103,7 @@ def _from_signal(
         rest = rest[1:]
         notes = ("One volume belongs to no control-label pair and is not used.",)
     first, second = signal[rest[0::2]], signal[rest[1::2]]
-    control_first = bool(first.mean() > second.mean())
+    control_first = bool(first.sum() > second.sum())
     types[rest[0::2]] = "control" if control_first else "label"
     types[rest[1::2]] = "label" if control_first else "control"
     found = tuple(str(kind) for kind in types)
