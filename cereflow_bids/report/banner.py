@@ -46,7 +46,7 @@ class Measure:
 
     @property
     def expected(self) -> str:
-        """The expected range in words."""
+        """The range without an alarm and what is usual, in words."""
         unit = f" {self.unit}" if self.unit else ""
         if math.isfinite(self.low) and math.isfinite(self.high):
             return f"{self.low:g} to {self.high:g}{unit}{self.typical}"
@@ -96,7 +96,7 @@ def banner(record: RunRecord) -> Banner:
     """Return the quality banner of a run.
 
     Red means that the numbers must not be used before somebody has looked; amber, that they
-    need care; green, that no measure is outside its expected range, which is no proof of quality.
+    need care; green, that no alarm was raised, which is no proof of quality.
     """
     if record.state == "failed":
         return Banner(RED, "Processing failed: no result", ((record.message, record.fix),))
@@ -113,7 +113,7 @@ def banner(record: RunRecord) -> Banner:
         what = "Only the pattern of the relative map below can be read, not its level."
         return Banner(RED, "No absolute CBF", ((why, what), *reasons))
     if not record.flags:
-        return Banner(GREEN, "No quality measure is outside its expected range")
+        return Banner(GREEN, "No quality alarm; look at the map before use")
     if any(_severe(flag, record.quality) for flag in record.flags):
         return Banner(RED, "Do not use without expert review", tuple(reasons))
     return Banner(AMBER, "Use with care", tuple(reasons))

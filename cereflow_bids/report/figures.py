@@ -146,9 +146,9 @@ def motion_plot(confounds: "pd.DataFrame") -> bytes:
             where="desc-confounds_timeseries.tsv",
             fix="show the note that motion correction was skipped instead of the plot",
         )
-    figure = light_figure(10.0, 4.6)
+    figure = light_figure(10.0, 3.9)
     grid = figure.subplots(3, 1, sharex=True)
-    figure.subplots_adjust(left=0.08, right=0.84, top=0.97, bottom=0.11, hspace=0.25)
+    figure.subplots_adjust(left=0.08, right=0.84, top=0.97, bottom=0.12, hspace=0.28)
     words = ("x (right)", "y (front)", "z (up)")
     _curves(grid[0], table[names[:3]].to_numpy(), words, "Translation (mm)")
     words = ("about x (nod)", "about y (tilt)", "about z (turn)")

@@ -30,8 +30,15 @@ LABELS = {
     "VoxelSize": "Voxel size",
     "NumberOfPairs": "Control-label pairs",
     "PulseSequenceType": "Pulse sequence",
+    "TotalAcquiredPairs": "Acquired pairs",
+    "M0Source": "Source of M0",
 }
-UNITS = {"MagneticFieldStrength": "T", "VoxelSize": "mm"}
+UNITS = {
+    "MagneticFieldStrength": "T",
+    "VoxelSize": "mm",
+    "EchoTime": "s",
+    "RepetitionTimePreparation": "s",
+}
 ASSUMED = "default"
 
 
