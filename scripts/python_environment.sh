@@ -21,7 +21,7 @@ if ! "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null; then
 fi
 
 "$PYTHON" -m venv "$VENV"
-pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet --progress-bar off)
+pip=("$VENV/bin/python" -m pip --disable-pip-version-check install --quiet --quiet --progress-bar off)
 echo "Installing Python packages into $VENV (about 1 GB to download the first time)"
 if [ "$version" = "$needed" ]; then
     "${pip[@]}" --use-pep517 --require-hashes -r requirements.lock
