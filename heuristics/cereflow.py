@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 ASL, M0SCAN, CONSOLE_CBF, T1W, T1W_THICK = "asl", "m0scan", "cbf", "T1w", "T1w_2D"
 UNRELATED = "not an ASL, M0 or T1w series"
 
-_ASL_NAME = re.compile(r"asl|tgse|(?:^|[^a-z])perf", re.IGNORECASE)
+# "perf" alone is no sign of ASL: contrast-agent perfusion is named so as well.
+_ASL_NAME = re.compile(r"asl|tgse", re.IGNORECASE)
 _M0_NAME = re.compile(r"(?:^|[^a-z0-9])m0(?:scan)?(?![a-z0-9])|pd_tse", re.IGNORECASE)
 _SIEMENS_PRODUCT = re.compile(r"pwi|perfusion_weighted|relcbf|mean_perf|tttmap", re.IGNORECASE)
 _T1_NAME = re.compile(

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+from bids_validation import validator_errors
 from numpy.typing import NDArray
 
 from cereflow_bids.cli.convert import main
@@ -53,17 +53,6 @@ def convert(*arguments: Any) -> int:
 def read(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return content
-
-
-def validator_errors(dataset: Path) -> list[dict[str, Any]]:
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    command = shutil.which("bids-validator-deno", path=path)
-    assert command, "bids-validator-deno is missing: install the 'validate' extra"
-    done = subprocess.run(
-        [command, dataset, "--json"], capture_output=True, text=True, check=False
-    )
-    issues = json.loads(done.stdout)["issues"]["issues"]
-    return [issue for issue in issues if issue["severity"] == "error"]
 
 
 # -- GE ------------------------------------------------------------------------------------------
@@ -177,6 +166,8 @@ def test_pending_until_the_options_are_given(
     }
     assert "pending.json" in (dataset / ".bidsignore").read_text("utf-8").split()
     assert "PostLabelingDelay" not in read(dataset / "sub-01/perf/sub-01_asl.json")
+    wanted = {issue["subCode"] for issue in validator_errors(dataset)}
+    assert wanted == {"PostLabelingDelay", "LabelingDuration"}
     again = convert(source, dataset, "--post-labeling-delay", 2.0, "--labeling-duration", 1.8)
     assert again == 0
     assert not (dataset / "pending.json").exists()
@@ -195,8 +186,8 @@ def test_participants_are_added_and_labels_stay(tmp_path: Path) -> None:
     assert (dataset / "sub-01/perf/sub-01_asl.json").read_bytes() == before
     patients = read(tmp_path / "bids.key.json")["patients"]
     assert {key: entry["label"] for key, entry in patients.items()} == {
-        "|CANARYIDA": "01",
-        "|CANARYIDB": "02",
+        "|CANARYIDA|19010203": "01",
+        "|CANARYIDB|19010203": "02",
     }
 
 
@@ -242,7 +233,7 @@ def test_a_failed_patient_takes_no_label_and_leaves_no_file(
     dataset = tmp_path / "bids"
     assert convert(first, second, dataset) == 1
     assert [path.name for path in dataset.glob("sub-*")] == ["sub-01"]
-    assert list(read(tmp_path / "bids.key.json")["patients"]) == ["|CANARYIDB"]
+    assert list(read(tmp_path / "bids.key.json")["patients"]) == ["|CANARYIDB|19010203"]
 
 
 def test_a_move_that_fails_puts_the_old_study_back(
@@ -327,6 +318,7 @@ def test_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert convert(source, tmp_path / "bids", "--post-labeling-delay", 2000) == 2
     assert convert(source, tmp_path / "bids", "--session-label", "a/b") == 2
     assert main([str(source)]) == 2
+    assert convert(source, source / "inside") == 2
     assert "milliseconds" in capsys.readouterr().err
     assert not (tmp_path / "bids").exists()
 

@@ -3,7 +3,6 @@
 import gzip
 import json
 import re
-import shutil
 import subprocess
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from bids_validation import validator_errors
 
 from cereflow_bids.cli.convert import main
 
@@ -154,23 +154,6 @@ def test_voxels_are_those_of_dcm2niix(
 @pytest.mark.parametrize("stem", STEMS)
 def test_valid_bids(stem: str, real_bids: Converted) -> None:
     assert validator_errors(real_bids(stem)) == []
-
-
-def validator_errors(dataset: Path) -> list[dict[str, Any]]:
-    command = shutil.which("bids-validator-deno", path=_search_path())
-    assert command, "bids-validator-deno is missing: install the 'validate' extra"
-    done = subprocess.run(
-        [command, dataset, "--json"], capture_output=True, text=True, check=False
-    )
-    issues = json.loads(done.stdout)["issues"]["issues"]
-    return [issue for issue in issues if issue["severity"] == "error"]
-
-
-def _search_path() -> str:
-    import os
-    import sys
-
-    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
 
 
 # -- privacy -------------------------------------------------------------------------------------

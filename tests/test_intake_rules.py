@@ -34,6 +34,8 @@ ROLES = [
     ("SIEMENS", "t1_mprage_sag_p2_iso", "ORIGINAL PRIMARY M ND NORM", "T1w"),
     ("SIEMENS", "t1_mprage_sag_MPR_Cor", "DERIVED PRIMARY MPR ND", None),
     ("SIEMENS", "ep2d_bold", "ORIGINAL PRIMARY M ND MOSAIC", None),
+    ("SIEMENS", "ep2d_perf_p2", "ORIGINAL PRIMARY M ND", None),
+    ("Philips", "DSC_perfusion", "ORIGINAL PRIMARY M_FFE M FFE", None),
     ("SIEMENS", "T1map", "ORIGINAL PRIMARY M ND", None),
     ("UNITED IMAGING", "asl", "ORIGINAL PRIMARY ASL", None),
 ]
@@ -328,6 +330,12 @@ def test_studies_that_cannot_be_placed() -> None:
         sessions.plan(
             {"label": "01", "studies": {}}, [series("s1", "a"), series("s2", "b")], "one"
         )
+
+
+def test_a_shared_number_does_not_join_two_persons() -> None:
+    one = privacy.patient_key({"PatientID": "ANON", "PatientBirthDate": "19500101"})
+    other = privacy.patient_key({"PatientID": "ANON", "PatientBirthDate": "19600101"})
+    assert one != other
 
 
 def test_a_patient_without_identity_is_not_joined_to_another() -> None:

@@ -60,14 +60,19 @@ _HARMLESS = frozenset({"brain", "head", "none", "unknown", "anonymous", "radiolo
 
 
 def patient_key(header: Any) -> str:
-    """Return the text that tells this patient from others: never to be shown."""
-    number = str(header.get("PatientID", "")).strip()
+    """Return the text that tells this patient from others: never to be shown.
+
+    The birth date belongs to it: a number that two persons share (sites that anonymise often give
+    the same one to all) must not join them. One patient under two labels is seen; two patients
+    under one label are not.
+    """
+    keywords = ("IssuerOfPatientID", "PatientID", "PatientBirthDate")
+    issuer, number, birth = (str(header.get(key, "")).strip() for key in keywords)
     if number:
-        return f"{str(header.get('IssuerOfPatientID', '')).strip()}|{number}"
+        return f"{issuer}|{number}|{birth}"
     name = str(header.get("PatientName", "")).strip()
-    birth = str(header.get("PatientBirthDate", "")).strip()
     # Without any identity two studies cannot be joined: each is a patient of its own.
-    return f"{name}|{birth}" if name else f"study|{header.get('StudyInstanceUID', '')}"
+    return f"name|{name}|{birth}" if name else f"study|{header.get('StudyInstanceUID', '')}"
 
 
 def identifiers(header: Any) -> frozenset[str]:

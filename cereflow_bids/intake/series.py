@@ -20,7 +20,7 @@ class Patient:
     Attributes
     ----------
     key
-        What tells patients apart: patient ID and its issuer, else name and birth date.
+        What tells patients apart: patient ID, its issuer and birth date, else name and birth date.
     age
         Years, as in DICOM (0010,1010) or counted from the birth date; None if unknown.
     sex

@@ -6,16 +6,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cereflow_bids.errors import InputError
+from cereflow_bids.errors import InputError, UsageError
 
 _ASIDE = "replaced"
 
 
 @contextmanager
 def staging_folder(bids_dir: Path) -> Iterator[Path]:
-    """Make a private folder on the dataset's own disk, so that moving in is a rename."""
-    bids_dir.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{bids_dir.name}-converting-", dir=bids_dir.parent))
+    """Make a private folder on the dataset's own disk, so that moving in is a rename.
+
+    Raises
+    ------
+    UsageError
+        If nothing can be written there.
+    """
+    prefix = f".{bids_dir.name}-converting-"
+    try:
+        bids_dir.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=bids_dir.parent))
+    except OSError as error:
+        raise UsageError(
+            f"The folder above the dataset cannot be written to: {error.strerror}.",
+            where="BIDS",
+            fix="choose a folder that you may write beside.",
+        ) from error
     try:
         yield folder
     finally:
