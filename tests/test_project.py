@@ -1,5 +1,6 @@
 """The project itself: one version, light doors, a complete lock file and a complete wheel."""
 
+import ast
 import importlib.metadata
 import re
 import subprocess
@@ -126,6 +127,27 @@ def test_lock_file_pins_and_hashes_every_dependency(pyproject):
         assert requirement.specifier.contains(pin), f"{requirement} is locked at {pin}"
     other = re.compile(r"(?![\w.-]+==|    --hash=sha256:| *#|$)")
     assert not [line for line in lock.splitlines() if other.match(line)], "an option or address"
+
+
+def imported_packages() -> set[str]:
+    """Return the third-party distributions that the package's code names, wherever it does."""
+    names = set()
+    for folder in ("cereflow_bids", "heuristics"):
+        for path in (PROJECT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                    names.add(node.module)
+    modules = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+    owners = importlib.metadata.packages_distributions()
+    return {canonicalize_name(owners[module][0]) for module in modules - {"cereflow_bids"}}
+
+
+def test_dependencies_are_those_that_the_code_imports(pyproject):
+    declared = {Requirement(line).name for line in pyproject["project"]["dependencies"]}
+    programs = {"heudiconv"}  # run in a process of its own, never imported
+    assert {canonicalize_name(name) for name in declared} == imported_packages() | programs
 
 
 # Written with brackets so that this file does not contain what it forbids.
