@@ -24,7 +24,7 @@ class Parameter:
     unit
         Unit of the value, empty for none.
     origin
-        ``sidecar`` (and what conversion said of it), ``command line``, ``default``, ``derived``.
+        ``sidecar`` or what conversion recorded there, ``command line``, ``default``, ``derived``.
     note
         What a reader should know about the choice.
     """

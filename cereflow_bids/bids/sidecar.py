@@ -18,10 +18,10 @@ class Sidecar:
     where: str
 
     def origin(self, key: str) -> str:
-        """Return where a value came from, with what conversion recorded about it."""
+        """Return where a value came from: what conversion recorded about it, else the sidecar."""
         recorded = self.values.get("CereflowOrigins", {})
         detail = recorded.get(key) if isinstance(recorded, Mapping) else None
-        return f"{SIDECAR} ({detail})" if detail else SIDECAR
+        return str(detail) if detail else SIDECAR
 
     def number(self, key: str) -> float | None:
         """Return a number, None if the key is missing.

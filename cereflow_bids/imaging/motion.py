@@ -98,13 +98,13 @@ def realign(series: Array, affine: Array, motion: Motion) -> NDArray[np.float32]
     Returns
     -------
     ndarray
-        (x, y, z, n), float32.
+        (x, y, z, n), float32; NaN where a volume did not image the place.
     """
     out = np.array(series, dtype=np.float32)
     for k, matrix in enumerate(motion.matrices):
         if np.isfinite(matrix).all() and not np.array_equal(matrix, np.eye(4)):
             out[..., k] = resample(
-                series[..., k], affine, series.shape[:3], affine, world=matrix, order=3
+                series[..., k], affine, series.shape[:3], affine, world=matrix, fill=np.nan
             )
     return out
 

@@ -40,24 +40,49 @@ def resample(
     order
         Order of the spline: 0 nearest, 1 linear, 3 cubic.
     fill
-        Value outside the source.
+        Value where the centre of a target voxel lies in no source voxel; up to half a voxel
+        beyond the outermost centres the nearest one counts.
 
     Returns
     -------
     ndarray
         Target image, float32.
     """
-    between = np.eye(4) if world is None else np.asarray(world)
-    voxels = np.linalg.inv(np.asarray(source_affine, dtype=np.float64)) @ between @ np.asarray(affine)
-    return ndimage.affine_transform(
-        np.asarray(source, dtype=np.float32),
+    voxels = _target_to_source(source_affine, affine, world)
+    image = np.asarray(source, dtype=np.float32)
+    out: NDArray[np.float32] = ndimage.affine_transform(
+        image,
         voxels[:3, :3],
         voxels[:3, 3],
         output_shape=tuple(shape),
         order=order,
-        mode="constant",
-        cval=fill,
+        mode="nearest",
     )
+    out[_outside(voxels, shape, image.shape)] = fill
+    return out
+
+
+def _target_to_source(
+    source_affine: ArrayLike, affine: ArrayLike, world: ArrayLike | None
+) -> NDArray[np.float64]:
+    """Return the matrix from voxels of the target to voxels of the source."""
+    source, target = (np.asarray(matrix, dtype=np.float64) for matrix in (source_affine, affine))
+    between = np.eye(4) if world is None else np.asarray(world, dtype=np.float64)
+    voxels: NDArray[np.float64] = np.linalg.inv(source) @ between @ target
+    return voxels
+
+
+def _outside(
+    voxels: Array, shape: Sequence[int], source_shape: Sequence[int]
+) -> NDArray[np.bool_]:
+    """Tell which target voxels have their centre in no source voxel."""
+    grid = np.ogrid[tuple(slice(n) for n in shape)]
+    outside = np.zeros(tuple(shape), dtype=bool)
+    for axis, size in enumerate(source_shape):
+        i, j, k = (voxels[axis, n] * grid[n] for n in range(3))
+        place = i + j + k + voxels[axis, 3]
+        outside |= (place < -0.5) | (place > size - 0.5)
+    return outside
 
 
 def area_average(
@@ -94,8 +119,7 @@ def majority_labels(
     """
     labels = np.asarray(source)
     factors, fine_shape, fine_affine = _subdivide(source_affine, shape, affine)
-    between = np.eye(4) if world is None else np.asarray(world)
-    voxels = np.linalg.inv(np.asarray(source_affine, dtype=np.float64)) @ between @ fine_affine
+    voxels = _target_to_source(source_affine, fine_affine, world)
     fine = ndimage.affine_transform(
         labels, voxels[:3, :3], voxels[:3, 3], output_shape=fine_shape, order=0, cval=0
     )

@@ -14,6 +14,9 @@ SUPPRESSION_EFFICIENCY = 0.95
 T1_TISSUE = 1.3
 """T1 of tissue at 3 T, s, for the recovery of M0 between excitations."""
 
+T2_STAR_TISSUE = 0.05
+"""T2* of tissue at 3 T, s, used only where M0 and ASL images differ in echo time (our choice)."""
+
 FULL_RECOVERY_TR = 5.0
 """M0 with a TR of at least this, s, is taken as fully relaxed (Alsop 2015)."""
 

@@ -12,7 +12,8 @@ Float = NDArray[np.float64]
 GE_SATURATION_TIME = 2.0
 GE_T1_TISSUE = 1.2
 GE_EFFICIENCY = 0.6
-GE_SCALE_FACTOR = 32.0
+GE_T1_BLOOD_3T = 1.6
+GE_T1_BLOOD_1_5T = 1.4
 
 
 def pcasl_cbf(
@@ -108,7 +109,7 @@ def ge_product_cbf(
     *,
     post_labeling_delay: ArrayLike,
     labeling_duration: ArrayLike,
-    t1_blood: float = 1.6,
+    t1_blood: float = GE_T1_BLOOD_3T,
     partition_coefficient: float = PARTITION_COEFFICIENT,
 ) -> Float:
     """CBF by the equation of the GE product (3D spiral FSE).

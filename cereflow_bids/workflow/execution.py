@@ -20,7 +20,13 @@ from cereflow_bids.workflow.graph import participant_graph, report_graph
 from cereflow_bids.workflow.progress import progress
 from cereflow_bids.workflow.quiet import quieten
 from cereflow_bids.workflow.settings import Settings
-from cereflow_bids.workflow.status import State, Status, read_status, write_status
+from cereflow_bids.workflow.status import (
+    State,
+    Status,
+    read_status,
+    read_statuses,
+    write_status,
+)
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
@@ -88,19 +94,24 @@ def _report(plan: Plan, settings: Settings) -> None:
     """Write the reports of participants with news, and of those whose report is missing."""
     writer = DerivativeWriter(settings.out_dir)
     news = {run.participant for run in plan.todo} | {one.participant for one in plan.rejected}
-    everybody: list[AslRun | Rejected] = [*plan.todo, *plan.finished, *plan.rejected]
+    # Every run that was ever taken up is reported, also those that this call did not select.
+    known = read_statuses(settings.out_dir)
     keys = ("report_html", "report_pdf")
     missing = {
         one.participant
-        for one in everybody
+        for one in known
         if not all(writer.path(key, participant=one.participant).is_file() for key in keys)
     }
+    selected = news | missing & {run.participant for run in plan.finished}
     runs_of = {
-        participant: sorted({one.stem for one in everybody if one.participant == participant})
-        for participant in sorted(news | missing)
+        participant: [one.run for one in known if one.participant == participant]
+        for participant in sorted(selected)
     }
     if not runs_of:
         return
+    for participant in runs_of:
+        for key in keys:
+            writer.path(key, participant=participant).unlink(missing_ok=True)
     _execute(report_graph(runs_of, settings), settings, "Reporting")
     for participant, stems in runs_of.items():
         if not all(writer.path(key, participant=participant).is_file() for key in keys):

@@ -56,7 +56,7 @@ def reference(run: AslRun, science: Science, folder: Path, *, series: str) -> Pa
     return {
         "m0": "" if m0 is None else save(m0, affine, folder / "m0.nii"),
         "aslref": save(aslref, affine, folder / "aslref.nii"),
-        "mask": save(mask, affine, folder / "mask.nii"),
+        "mask": save(mask & _imaged_throughout(run, volumes), affine, folder / "mask.nii"),
         "notes": _write_json(notes, folder / "notes.json"),
     }
 
@@ -151,9 +151,9 @@ def _m0_image(
     if run.calibration.m0_file is not None:
         return _separate_m0(run, science, volumes, affine)
     if included:
-        return volumes[..., included].mean(axis=-1), []
+        return _mean(volumes, included), []
     if run.calibration.source == "control":
-        return volumes[..., run.volumes("control")].mean(axis=-1), []
+        return _mean(volumes, run.volumes("control")), []
     return None, []
 
 
@@ -170,7 +170,7 @@ def _separate_m0(
     control = run.volumes("control")
     if same_grid and len(control) < 2:
         return mean, ["The M0 image lies on the grid of the series and was not moved."]
-    target = volumes[..., control or run.volumes("deltam")].mean(axis=-1)
+    target = _mean(volumes, control or run.volumes("deltam"))
     world = register(
         target, affine, mean, m0_affine, transform="Rigid", initial=np.eye(4), seed=science.seed
     )
@@ -185,8 +185,19 @@ def _reference_image(
         return m0, "M0 image" if run.calibration.source != "control" else "mean control image"
     for kind in ("control", "deltam"):
         if run.volumes(kind):
-            return volumes[..., run.volumes(kind)].mean(axis=-1), f"mean {kind} image"
+            return _mean(volumes, run.volumes(kind)), f"mean {kind} image"
     raise ValueError(f"{run.stem}: no volume to make a reference from")
+
+
+def _mean(volumes: NDArray[Any], index: list[int]) -> NDArray[Any]:
+    """Return the mean of some volumes, 0 where one of them did not image the place."""
+    return np.nan_to_num(volumes[..., index].mean(axis=-1))
+
+
+def _imaged_throughout(run: AslRun, volumes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell where every volume that enters CBF has a value; realignment leaves NaN at the rim."""
+    used = [k for kind in ("control", "label", "deltam", "m0scan") for k in run.volumes(kind)]
+    return np.isfinite(volumes[..., used]).all(axis=-1)
 
 
 def _voxel_size(affine: NDArray[Any]) -> list[float]:

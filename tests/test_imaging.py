@@ -1,0 +1,115 @@
+"""Resampling, motion and registration against movements that are known."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import ndimage
+
+from cereflow_bids.imaging.motion import estimate_motion, realign
+from cereflow_bids.imaging.registration import register
+from cereflow_bids.imaging.resampling import area_average, majority_labels, resample
+from cereflow_bids.quality.measures import framewise_displacement, rigid_parameters
+
+AFFINE = np.array([[-3.0, 0, 0, 40], [0, 3, 0, -50], [0, 0, 4, -30], [0, 0, 0, 1]])
+SHAPE = (28, 32, 18)
+
+
+def rigid(translation, degrees):
+    """Rotation about z after a translation, mm."""
+    angle = np.deg2rad(degrees)
+    matrix = np.eye(4)
+    matrix[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    matrix[:3, 3] = translation
+    return matrix
+
+
+@pytest.fixture(scope="module")
+def head():
+    """Return a lumpy, asymmetric object that has one best position."""
+    rng = np.random.default_rng(3)
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij"))
+    ellipse = (grid**2 * np.array([1.6, 1.3, 1.5])[:, None, None, None]).sum(0) < 1
+    texture = ndimage.gaussian_filter(rng.normal(size=SHAPE), 2)
+    return np.where(ellipse, 500 + 3000 * texture, 10).astype(np.float32)
+
+
+def test_identity_changes_nothing(head):
+    assert_allclose(resample(head, AFFINE, SHAPE, AFFINE, order=3), head, atol=0.05)
+
+
+def test_there_is_no_value_where_nothing_was_imaged(head):
+    away = rigid((1000, 0, 0), 0)
+    assert np.isnan(resample(head, AFFINE, SHAPE, AFFINE, world=away, fill=np.nan)).all()
+
+
+def test_a_shift_of_less_than_half_a_slice_loses_no_slice(head):
+    moved = resample(head, AFFINE, SHAPE, AFFINE, world=rigid((0, 0, 1.9), 0), fill=np.nan)
+    assert np.isfinite(moved).all()
+
+
+@given(st.tuples(*[st.floats(-2, 2)] * 3), st.sampled_from([1.0, 1.5, 2.0]))
+def test_area_average_keeps_the_volume_of_tissue(shift, edge):
+    fine = np.zeros((36, 36, 36), np.float32)
+    fine[12:24, 10:26, 13:22] = 1
+    coarse = np.diag([3 * edge, 3 * edge, 4 * edge, 1.0])
+    coarse[:3, 3] = (-4 * edge, -4 * edge, -4 * edge)
+    average = area_average(fine, np.eye(4), (17, 17, 13), coarse, world=rigid(shift, 0))
+    assert average.sum() * np.linalg.det(coarse) == pytest.approx(fine.sum(), rel=0.05)
+    assert 0 <= average.min() <= average.max() <= 1 + 1e-6
+
+
+def test_each_voxel_takes_the_label_that_fills_most_of_it():
+    fine = np.zeros((4, 2, 2), np.int32)
+    fine[:, :, :] = np.array([7, 7, 5, 0])[:, None, None]
+    fine[2, 0, 0] = 0
+    coarse = np.diag([2.0, 2, 2, 1])
+    coarse[:3, 3] = 0.5
+    assert majority_labels(fine, np.eye(4), (2, 1, 1), coarse).ravel().tolist() == [7, 0]
+
+
+def test_register_recovers_a_known_movement_and_repeats_its_bits(head):
+    truth = rigid((4.0, -3.0, 2.0), 4)
+    moving = resample(head, AFFINE, SHAPE, AFFINE, world=np.linalg.inv(truth), fill=10)
+    found = [register(head, AFFINE, moving, AFFINE, transform="Rigid", seed=5) for _ in range(2)]
+    assert_allclose(found[0][:3, 3], truth[:3, 3], atol=0.5)
+    assert_allclose(found[0][:3, :3], truth[:3, :3], atol=0.01)
+    assert np.array_equal(found[0], found[1])
+
+
+def test_motion_is_found_within_type_and_undone(head):
+    types = ["m0scan", "control", "label", "control", "label", "control", "label"]
+    moved = rigid((1.5, 0.0, -1.0), 2)
+    shifted = resample(head, AFFINE, SHAPE, AFFINE, world=np.linalg.inv(moved), fill=10)
+    gain = {"m0scan": 6.0, "control": 1.0, "label": 0.97}
+    series = np.stack([gain[kind] * head for kind in types], axis=-1)
+    series[..., 3] = shifted
+    motion = estimate_motion(series, AFFINE, types)
+    assert motion.estimated
+    relative = motion.matrices[3] @ np.linalg.inv(motion.matrices[1])
+    assert_allclose(relative[:3, 3], moved[:3, 3], atol=0.35)
+    displacement = framewise_displacement(motion.matrices, types)
+    assert np.isnan(displacement[[0, 1, 2]]).all()
+    assert displacement[3] > 1.5
+    assert np.nanmax(displacement[[4, 6]]) < 0.5
+    inner = (slice(8, 20), slice(8, 24), slice(5, 13))
+    undone = realign(series, AFFINE, motion)
+    before = np.abs(series[inner][..., 3] - series[inner][..., 1]).mean()
+    after = np.abs(undone[inner][..., 3] - undone[inner][..., 1]).mean()
+    assert after < before / 4
+
+
+def test_one_average_data_is_left_alone_and_said_so(head):
+    series = np.stack([head, head, head], axis=-1)
+    motion = estimate_motion(series, AFFINE, ["m0scan", "control", "label"])
+    assert not motion.estimated
+    assert "skipped" in motion.note
+    assert np.array_equal(realign(series, AFFINE, motion), series)
+
+
+@given(st.tuples(*[st.floats(-20, 20)] * 3), st.floats(-80, 80))
+def test_rigid_parameters_are_read_back(translation, degrees):
+    values = rigid_parameters(rigid(translation, degrees)[None])[0]
+    assert_allclose(values[:3], translation, atol=1e-9)
+    assert_allclose(values[3:], (0, 0, np.deg2rad(degrees)), atol=1e-9)
