@@ -72,6 +72,12 @@ def test_local_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page_name(page)} links to {target}"
 
 
+def test_readme_names_the_licence_of_all_packaged_data():
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    for licence in (PROJECT / "cereflow_bids" / "resources").rglob("LICENSE*"):
+        assert f"]({licence.relative_to(PROJECT)})" in readme
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_make_targets_exist(page):
     makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
