@@ -217,3 +217,27 @@ def test_foreign_folder_is_left_alone(tmp_path, capsys):
     assert cli.main([str(tmp_path)]) == 2
     assert mine.read_text() == "years of work"
     assert "not made by an earlier demo" in capsys.readouterr().err
+
+
+def test_earlier_demo_is_cleared_and_a_failing_command_is_told(tmp_path, capsys, monkeypatch):
+    """The conversion refuses on its own: it is handed a ZIP that holds no DICOM."""
+    from cereflow_bids.demo import scans
+
+    def write_nothing(folder, seed):
+        folder.mkdir()
+        archive = folder / "empty.zip"
+        archive.write_bytes(b"PK\5\6" + b"\0" * 18)
+        return [DemoScan("GE", archive, np.zeros((1, 1, 1), np.float32), np.eye(4), {})]
+
+    monkeypatch.setattr(scans, "write_scans", write_nothing)
+    folder = tmp_path / "demo"
+    for _ in range(2):
+        assert cli.main([str(folder)]) == 1
+        told = capsys.readouterr().err
+        assert "cereflow-convert" in told
+        assert "exit code" in told
+        assert (folder / "zips" / "empty.zip").is_file()
+        (folder / "bids").mkdir(exist_ok=True)
+        (folder / "bids" / "stale").touch()
+    cli.main([str(folder)])
+    assert not (folder / "bids" / "stale").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -19,7 +20,10 @@ def parser() -> argparse.ArgumentParser:
         "found in every region with the truth. Exit code 0: all within 10 percent.",
     )
     built.add_argument("folder", type=Path, help="new or empty folder, or an earlier demo's")
-    built.add_argument("--nprocs", type=_positive, default=1, help="processes (default: 1)")
+    processes = min(2, os.cpu_count() or 1)
+    built.add_argument(
+        "--nprocs", type=_positive, default=processes, help="processes (default: %(default)s)"
+    )
     built.add_argument("--seed", type=int, default=1, help="of the simulation (default: 1)")
     built.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return built

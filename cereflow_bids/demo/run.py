@@ -98,7 +98,7 @@ class _Step:
 
     def __enter__(self) -> None:
         self.start = time.monotonic()
-        self.console.print(f"{self.what} …", highlight=False)
+        self.console.print(f"{self.what} …", highlight=False, soft_wrap=True, markup=False)
 
     def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
@@ -116,8 +116,10 @@ def _prepare(folders: DemoFolders) -> None:
                 fix="name a new or empty folder",
             )
         for part in _PARTS:
-            shutil.rmtree(root / part, ignore_errors=True)
-        folders.comparison.unlink(missing_ok=True)
+            if (root / part).exists():
+                shutil.rmtree(root / part)
+        for path in (folders.comparison, folders.bids.with_name("bids.key.json")):
+            path.unlink(missing_ok=True)
     root.mkdir(parents=True, exist_ok=True)
     (root / _MARK).write_text("made by cereflow-demo; it may be cleared by it\n")
 

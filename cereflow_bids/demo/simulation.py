@@ -82,7 +82,7 @@ class Scan:
     recovery: float
     echo_time: float
     gain: float
-    noise: float = 0.0008
+    noise: float = 0.0006
 
 
 def difference(head: SampledHead, scan: Scan) -> Array:
