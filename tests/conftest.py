@@ -4,7 +4,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# No deadlines: a busy machine is no bug. CI draws the same examples each time.
+hypothesis.settings.register_profile(
+    "house", deadline=None, derandomize=bool(os.environ.get("CI"))
+)
+hypothesis.settings.load_profile("house")
 
 PROJECT = Path(__file__).resolve().parent.parent
 
