@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cereflow_bids.bids.metadata import read_calibration, read_labeling
 from cereflow_bids.bids.run import VOLUME_TYPES, AslRun
 from cereflow_bids.bids.sidecar import Sidecar
-from cereflow_bids.errors import CereflowError, InputError, UsageError
+from cereflow_bids.errors import CereflowError, InputError, PendingError, UsageError
 
 if TYPE_CHECKING:
     from bids import BIDSLayout
@@ -134,6 +134,7 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
             where=where,
             fix="correct aslcontext.tsv, or leave this run out.",
         )
+    _check_scaling(sidecar, context)
     labeling, notes = read_labeling(sidecar, used, shape, n_volumes)
     m0 = _m0scan(layout, image) if sidecar.values.get("M0Type") == "Separate" else None
     files = [path, context_file, *([m0[0]] if m0 else [])]
@@ -153,6 +154,18 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
         fingerprint=_fingerprint(files),
         metadata=json.dumps(dict(sorted(sidecar.values.items()))),
     )
+
+
+def _check_scaling(sidecar: Sidecar, context: Sequence[str]) -> None:
+    """Refuse GE difference images, a sum over excitations, where their number is unknown."""
+    ge = str(sidecar.values.get("Manufacturer", "")).upper().startswith("GE")
+    if ge and "deltam" in context and sidecar.number("TotalAcquiredPairs") is None:
+        raise PendingError(
+            "TotalAcquiredPairs (the number of excitations) not known, and the scale of the "
+            "perfusion images depends on it.",
+            where=sidecar.where,
+            fix="convert again with --excitations NUMBER.",
+        )
 
 
 def _asl_files(layout: BIDSLayout, selection: Selection) -> list[BIDSFile]:

@@ -73,7 +73,8 @@ def smooth_m0(
     voxel_size
         Voxel edges, mm.
     fwhm
-        Full width at half maximum of the Gaussian, mm; 0 only extrapolates.
+        Full width at half maximum of the Gaussian, mm; with 0 the values in the mask stay as they
+        are.
 
     Returns
     -------
@@ -89,7 +90,7 @@ def smooth_m0(
     valid = np.asarray(mask, dtype=bool) & np.isfinite(values) & (values > 0)
     if not valid.any():
         raise ValueError("M0 is not positive anywhere in the brain mask")
-    core = ndimage.binary_erosion(valid)
+    core = ndimage.binary_erosion(valid, border_value=1) if fwhm > 0 else valid
     weights = core if core.any() else valid
     sigma = fwhm * _FWHM_TO_SIGMA / np.asarray(voxel_size, dtype=np.float64)
     blur = ndimage.gaussian_filter(np.where(weights, values, 0.0), sigma, mode="constant")

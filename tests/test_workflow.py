@@ -1,0 +1,252 @@
+"""The participant level on a phantom with known truth: numbers, resume, failures, exit codes."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from cereflow_bids.bids.dataset import Selection
+from cereflow_bids.cli.cereflow import main
+from cereflow_bids.workflow.execution import make_plan
+from cereflow_bids.workflow.settings import Science, Settings
+from cereflow_bids.workflow.status import read_statuses
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return every file but records and logs."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "logs" not in path.parts
+    }
+
+
+def volumes(bids: Path) -> np.ndarray:
+    return nib.load(bids / "sub-01" / "perf" / "sub-01_asl.nii.gz").get_fdata()
+
+
+@pytest.fixture(scope="module")
+def cohort(data_dir, tmp_path_factory):
+    """Return a dataset: 01 the phantom; 02 without a delay; 03 an image with nothing in it."""
+    bids = tmp_path_factory.mktemp("cohort") / "bids"
+    source = data_dir / "phantoms" / "varied_single_clean"
+    for label in ("01", "02", "03"):
+        target = bids / f"sub-{label}" / "perf"
+        target.mkdir(parents=True)
+        for path in (source / "sub-01" / "perf").iterdir():
+            copy = target / path.name.replace("sub-01", f"sub-{label}")
+            shutil.copyfile(path, copy)
+    shutil.copyfile(source / "dataset_description.json", bids / "dataset_description.json")
+    sidecar = bids / "sub-02" / "perf" / "sub-02_asl.json"
+    content = json.loads(sidecar.read_text())
+    del content["PostLabelingDelay"]
+    sidecar.write_text(json.dumps(content))
+    image = bids / "sub-03" / "perf" / "sub-03_asl.nii.gz"
+    shape = nib.load(image).shape
+    nib.save(nib.Nifti1Image(np.full(shape, 7, np.float32), np.eye(4)), image)
+    return bids
+
+
+@pytest.fixture(scope="module")
+def processed(cohort, tmp_path_factory):
+    """Return output and work folder of one call on the whole cohort, and its exit code."""
+    base = tmp_path_factory.mktemp("processed")
+    before = files_of(cohort)
+    code = main(
+        [
+            *(str(cohort), str(base / "out"), "participant", "-w", str(base / "work")),
+            *("--m0-smoothing", "0", "--nprocs", "2"),
+        ]
+    )
+    assert files_of(cohort) == before, "the input was written to"
+    return base / "out", base / "work", code
+
+
+def test_one_bad_participant_never_stops_the_others(processed):
+    out, _, code = processed
+    states = {status.run: status for status in read_statuses(out)}
+    assert {run: status.state for run, status in states.items()} == {
+        "sub-01": "done",
+        "sub-02": "pending",
+        "sub-03": "failed",
+    }
+    assert code == 1
+    assert "--post-labeling-delay SECONDS" in states["sub-02"].fix
+    assert "constant" in states["sub-03"].message
+    for label in ("01", "02", "03"):
+        assert (out / f"sub-{label}.html").is_file()
+        assert (out / f"sub-{label}.pdf").is_file()
+
+
+def test_the_map_is_the_consensus_formula_to_the_last_digit(processed, cohort):
+    out, _, _ = processed
+    m0, control, label = np.moveaxis(volumes(cohort), -1, 0)
+    mask = nib.load(out / "sub-01" / "perf" / "sub-01_desc-brain_mask.nii.gz").get_fdata() > 0
+    scale = 6000 * 0.9 * np.exp(1.8 / 1.65) / (2 * 0.85 * 1.65 * (1 - np.exp(-1.8 / 1.65)))
+    cbf = nib.load(out / "sub-01" / "perf" / "sub-01_cbf.nii.gz").get_fdata()
+    inside = mask & (m0 > 0)
+    assert inside.sum() > 15_000
+    expected = scale * (control - label)[inside] / m0[inside]
+    assert_allclose(cbf[inside], expected, rtol=1e-5, atol=1e-4)
+    assert not cbf[~mask].any()
+
+
+def test_mask_and_tissue_of_the_phantom_are_found(processed, data_dir):
+    out, _, _ = processed
+    truth = data_dir / "phantoms/varied_single_clean/derivatives/truth/sub-01/perf"
+    mask = nib.load(out / "sub-01/perf/sub-01_desc-brain_mask.nii.gz").get_fdata() > 0
+    brain = nib.load(truth / "sub-01_desc-brain_mask.nii.gz").get_fdata() > 0
+    assert 2 * (mask & brain).sum() / (mask.sum() + brain.sum()) > 0.9
+    gm = nib.load(out / "sub-01/perf/sub-01_label-GM_probseg.nii.gz").get_fdata()
+    pure = nib.load(truth / "sub-01_label-gm_desc-pure_mask.nii.gz").get_fdata() > 0
+    white = nib.load(truth / "sub-01_label-wm_desc-pure_mask.nii.gz").get_fdata() > 0
+    assert gm[pure].mean() > 0.7
+    assert gm[white].mean() < 0.2
+
+
+def test_every_output_is_in_the_contract_and_every_promise_is_kept(processed):
+    from cereflow_bids.bids.derivatives import DerivativeWriter
+    from cereflow_bids.bids.spec import output_specs
+
+    out, _, _ = processed
+    writer = DerivativeWriter(out)
+    specs = {k: s for k, s in output_specs().items() if s.when != "group level"}
+    allowed = {writer.path(key, "sub-01") for key in specs}
+    sidecars = {path.with_name(path.name.partition(".")[0] + ".json") for path in allowed}
+    found = {path for path in (out / "sub-01").rglob("*") if path.is_file()}
+    assert found <= allowed | sidecars
+    always = {writer.path(key, "sub-01") for key, spec in specs.items() if spec.when == "always"}
+    calibrated = [k for k, spec in specs.items() if spec.when == "calibration is possible"]
+    absolute = {writer.path(key, "sub-01") for key in calibrated}
+    assert always | absolute <= found | {out / "sub-01.html", out / "sub-01.pdf"}
+
+
+def test_the_sidecar_lists_every_constant_with_its_origin(processed):
+    out, _, _ = processed
+    content = json.loads((out / "sub-01/perf/sub-01_cbf.json").read_text())
+    origins = {p["name"]: (p["value"], p["origin"]) for p in content["Parameters"]}
+    assert origins == {
+        "PostLabelingDelay": (1.8, "sidecar"),
+        "LabelingDuration": (1.8, "sidecar"),
+        "LabelingEfficiency": (0.85, "sidecar"),
+        "T1Blood": (1.65, "default"),
+        "BloodBrainPartitionCoefficient": (0.9, "default"),
+        "M0Source": ("included", "sidecar"),
+        "RepetitionTimePreparation": (10.0, "sidecar"),
+        "M0RecoveryFraction": (1.0, "derived"),
+        "M0SmoothingFWHM": (0.0, "command line"),
+    }
+    assert content["Sources"] == ["bids:raw:sub-01/perf/sub-01_asl.nii.gz"]
+    assert any("skipped" in note for note in content["Notes"])
+
+
+def call(cohort, out, work, *more):
+    return main(
+        [
+            *(str(cohort), str(out), "participant", "-w", str(work), "--participant-label", "01"),
+            *("--m0-smoothing", "0", "--nprocs", "1", *more),
+        ]
+    )
+
+
+def test_a_second_run_does_nothing_twice(processed, cohort):
+    out, work, _ = processed
+    times = {path: path.stat().st_mtime_ns for path in (out / "sub-01").rglob("*")}
+    assert call(cohort, out, work) == 0
+    assert {path: path.stat().st_mtime_ns for path in (out / "sub-01").rglob("*")} == times
+
+
+def test_a_rerun_restores_what_was_lost_from_the_work_folder(processed, cohort):
+    out, work, _ = processed
+    before = files_of(out)
+    steps = [work / "participants/sub_01" / name for name in ("standard_space", "perfusion")]
+    times = {step: (step / f"result_{step.name}.pklz").stat().st_mtime_ns for step in steps}
+    (out / "sub-01/perf/sub-01_cbf.nii.gz").unlink()
+    (out / "sub-01.pdf").unlink()
+    assert call(cohort, out, work) == 0
+    assert files_of(out) == before
+    assert {s: (s / f"result_{s.name}.pklz").stat().st_mtime_ns for s in steps} == times
+
+
+def test_two_runs_with_one_seed_are_bit_identical(processed, cohort, tmp_path):
+    out, _, _ = processed
+    assert call(cohort, tmp_path / "out", tmp_path / "work") == 0
+    first = {k: v for k, v in files_of(out).items() if k.startswith("sub-01")}
+    second = {k: v for k, v in files_of(tmp_path / "out").items() if k.startswith("sub-01")}
+    assert sorted(first) == sorted(second)
+    assert [name for name in first if first[name] != second[name]] == []
+
+
+def test_a_changed_sidecar_makes_a_finished_run_new(processed, cohort, tmp_path):
+    out, work, _ = processed
+    copy = tmp_path / "bids"
+    shutil.copytree(cohort, copy)
+    settings = Settings(copy, out, work, Selection(("01",)), Science(m0_smoothing=0.0))
+    assert [run.stem for run in make_plan(settings).finished] == ["sub-01"]
+    assert not make_plan(replace(settings, science=Science(m0_smoothing=5.0))).finished
+    sidecar = copy / "sub-01/perf/sub-01_asl.json"
+    content = json.loads(sidecar.read_text()) | {"LabelingEfficiency": 0.8}
+    sidecar.write_text(json.dumps(content))
+    assert [run.stem for run in make_plan(settings).todo] == ["sub-01"]
+
+
+def test_only_pending_runs_give_their_own_exit_code(cohort, tmp_path, capsys):
+    code = main(
+        [
+            *(str(cohort), str(tmp_path / "out"), "participant", "-w", str(tmp_path / "work")),
+            *("--participant_label", "sub-02", "--skip-bids-validation"),
+        ]
+    )
+    assert code == 3
+    assert "--post-labeling-delay SECONDS" in capsys.readouterr().err
+
+
+def test_a_dry_run_writes_nothing(cohort, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(cohort), "out", "participant", "--dry-run"]) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert "to do    sub-01" in capsys.readouterr().out
+
+
+def test_group_level_summarises_what_is_done(processed, cohort):
+    import pandas as pd
+
+    out, _, _ = processed
+    assert main([str(cohort), str(out), "group"]) == 0
+    table = pd.read_csv(out / "group_cbf.csv")
+    assert set(table["participant"]) == {"sub-01"}
+    gm = table.query("metric == 'gm_mean_cbf'")["value"].item()
+    assert 20 < gm < 120
+    assert (out / "group.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [(".", "dataset itself"), ("sub-01/derivatives", "inside the raw data")],
+)
+def test_output_into_raw_data_is_refused(cohort, output, told, capsys):
+    assert main([str(cohort), str(cohort / output), "participant"]) == 2
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["/nowhere/at/all", "out", "participant"],
+        ["{bids}", "out", "participant", "--participant-label", "99"],
+        ["{bids}", "out", "participant", "--bids-filter-file", "/nowhere.json"],
+    ],
+)
+def test_usage_errors_have_exit_code_2_and_no_traceback(
+    cohort, arguments, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert main([word.format(bids=cohort) for word in arguments]) == 2
+    message = capsys.readouterr().err
+    assert "To fix:" in message
+    assert "Traceback" not in message
