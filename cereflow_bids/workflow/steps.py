@@ -47,16 +47,16 @@ def reference(run: AslRun, science: Science, folder: Path, *, series: str) -> Pa
     m0, notes = _m0_image(run, science, volumes, affine)
     aslref, source = _reference_image(run, volumes, m0)
     try:
-        mask = brain_mask(aslref, affine)
+        brain = brain_mask(aslref, affine)
     except ValueError as error:
         raise InputError(
             f"{error}.", where=run.source, fix=f"look at the {source}: is there a brain in it?"
         ) from error
-    notes.append(f"Reference image and brain mask from the {source}.")
+    notes += [f"Reference image and brain mask from the {source}.", brain.note]
     return {
         "m0": "" if m0 is None else save(m0, affine, folder / "m0.nii"),
         "aslref": save(aslref, affine, folder / "aslref.nii"),
-        "mask": save(mask & _imaged_throughout(run, volumes), affine, folder / "mask.nii"),
+        "mask": save(brain.mask & _imaged_throughout(run, volumes), affine, folder / "mask.nii"),
         "notes": _write_json(notes, folder / "notes.json"),
     }
 
