@@ -47,7 +47,19 @@ def register_to_template(
     """
     fixed, fixed_affine = downsample(template, template_affine, COARSE_MM)
     moving = np.where(mask, np.nan_to_num(reference), 0).astype(np.float32)
-    similarity = register(fixed, fixed_affine, moving, affine, transform="Similarity", seed=seed)
+    # Coarse levels suffice to place the brain: the finest one took half of the time and moved the
+    # result by 0.1 to 0.3 mm on whole brains.
+    similarity = register(
+        fixed,
+        fixed_affine,
+        moving,
+        affine,
+        transform="Similarity",
+        seed=seed,
+        iterations=(200, 100),
+        shrink_factors=(4, 2),
+        smoothing_sigmas=(2, 1),
+    )
     return register(
         fixed,
         fixed_affine,
