@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cereflow_bids.bids.metadata import read_calibration, read_labeling
+from cereflow_bids.bids.m0_metadata import read_calibration
+from cereflow_bids.bids.metadata import read_labeling
 from cereflow_bids.bids.run import VOLUME_TYPES, AslRun
 from cereflow_bids.bids.sidecar import Sidecar
 from cereflow_bids.errors import CereflowError, InputError, PendingError, UsageError

@@ -1,0 +1,122 @@
+"""From a sidecar to a validated Calibration: where M0 comes from, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cereflow_bids.bids.parameters import Parameter
+from cereflow_bids.bids.run import Calibration, Labeling
+from cereflow_bids.bids.sidecar import Sidecar
+from cereflow_bids.errors import InputError
+
+
+def read_calibration(
+    sidecar: Sidecar,
+    context: Sequence[str],
+    m0: tuple[Path, Sidecar] | None,
+    labeling: Labeling,
+) -> Calibration:
+    """Decide where M0 comes from, or why absolute CBF is refused.
+
+    Parameters
+    ----------
+    sidecar
+        Metadata of the ``_asl`` file.
+    context
+        Volume types.
+    m0
+        The separate ``_m0scan`` and its metadata, where there is one.
+    labeling
+        PASL without a bolus cut-off cannot be calibrated.
+    """
+    if labeling.kind == "PASL" and labeling.bolus_cutoff is None:
+        return Calibration(
+            "refused",
+            refusal="PASL without a bolus cut-off (BolusCutOffFlag is not true): at one delay the "
+            "bolus duration is unknown. Supply BolusCutOffFlag and BolusCutOffDelayTime if the "
+            "sequence has one.",
+        )
+    kind = sidecar.values.get("M0Type")
+    suppressed = sidecar.values.get("BackgroundSuppression")
+    if kind == "Separate":
+        return _separate(sidecar, m0)
+    if kind == "Included":
+        return _included(sidecar, context)
+    if kind == "Estimate":
+        return _estimate(sidecar)
+    if kind == "Absent" and suppressed is False:
+        index = [k for k, name in enumerate(context) if name == "control"]
+        if index:
+            return Calibration("control", repetition_time=_tr(sidecar, index, len(context)))
+    if kind == "Absent":
+        return Calibration(
+            "refused",
+            refusal="M0Type is Absent, and the control images are background-suppressed or their "
+            "suppression is unknown, so that nothing in the data gives the equilibrium signal. "
+            "Supply an M0 image, an M0Estimate, or BackgroundSuppression: false if it was off.",
+        )
+    raise InputError(
+        f"M0Type is {kind!r}.",
+        where=sidecar.where,
+        fix="set it to Separate, Included, Estimate or Absent.",
+    )
+
+
+def _tr(sidecar: Sidecar, volumes: Sequence[int], n_volumes: int) -> Parameter:
+    key = "RepetitionTimePreparation"
+    value = sidecar.per_volume(key, volumes, n_volumes)
+    if value is None or value <= 0:
+        raise InputError(
+            f"{key} is {value}; the recovery of M0 depends on it.",
+            where=sidecar.where,
+            fix=f"add {key}, in seconds, above 0.",
+        )
+    return Parameter(key, value, "s", sidecar.origin(key), "of the M0 images")
+
+
+def _separate(sidecar: Sidecar, m0: tuple[Path, Sidecar] | None) -> Calibration:
+    if m0 is None:
+        raise InputError(
+            "M0Type is Separate, but no _m0scan goes with this run.",
+            where=sidecar.where,
+            fix="add the _m0scan with IntendedFor, or correct M0Type.",
+        )
+    path, own = m0
+    times = own.number("EchoTime"), sidecar.number("EchoTime")
+    differ = None not in times and times[0] != times[1]
+    return Calibration(
+        "separate",
+        m0_file=path,
+        repetition_time=_tr(own, [0], 1)
+        if not isinstance(own.values.get("RepetitionTimePreparation"), list)
+        else _tr(own, [0], len(own.values["RepetitionTimePreparation"])),
+        echo_times=(float(times[0] or 0), float(times[1] or 0)) if differ else None,
+    )
+
+
+def _included(sidecar: Sidecar, context: Sequence[str]) -> Calibration:
+    index = [k for k, name in enumerate(context) if name == "m0scan"]
+    if not index:
+        raise InputError(
+            "M0Type is Included, but aslcontext.tsv has no m0scan volume.",
+            where=sidecar.where,
+            fix="correct aslcontext.tsv or M0Type.",
+        )
+    return Calibration("included", repetition_time=_tr(sidecar, index, len(context)))
+
+
+def _estimate(sidecar: Sidecar) -> Calibration:
+    value = sidecar.number("M0Estimate")
+    if value is None or value <= 0:
+        raise InputError(
+            f"M0Type is Estimate, but M0Estimate is {value}.",
+            where=sidecar.where,
+            fix="give M0Estimate, the M0 of blood, above 0.",
+        )
+    return Calibration(
+        "estimate",
+        estimate=Parameter(
+            "M0Estimate", value, "", sidecar.origin("M0Estimate"), "M0 of blood; λ is not applied"
+        ),
+    )
