@@ -108,13 +108,11 @@ def test_real_scan_keeps_its_mask_under_small_changes(real_bids, stem):
     table = pd.read_csv(str(path).replace("_asl.nii.gz", "_aslcontext.tsv"), sep="\t")
     kind = "m0scan" if "m0scan" in set(table.volume_type) else "control"
     image = volumes[..., table.volume_type == kind].mean(axis=-1)
-    variants = [image, moved(image, series.affine), shaded(image)]
-    found = [brain_mask(variant, series.affine) for variant in variants]
+    changed = shaded(moved(image, series.affine))
+    found = [brain_mask(variant, series.affine) for variant in (image, changed)]
     assert {one.method for one in found} == {"network"}
-    # Measured: 0.95 to 0.97 for the smoothed image, above 0.99 for the moved one.
-    assert dice(found[0].mask, found[1].mask) > 0.98
-    assert dice(found[0].mask, found[2].mask) > 0.93
-    assert dice(found[1].mask, found[2].mask) > 0.93
+    # Measured: 0.95 to 0.97; moved alone above 0.99.
+    assert dice(found[0].mask, found[1].mask) > 0.93
 
 
 # What is no head

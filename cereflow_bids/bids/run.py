@@ -1,4 +1,8 @@
-"""One ASL run, validated: past this point nobody checks metadata again."""
+"""One ASL run, validated: past this point nobody checks metadata again.
+
+Finished results are recognised by the text of these objects. Absolute paths stay out of it, so
+that a dataset may be mounted elsewhere the next time.
+"""
 
 from __future__ import annotations
 
@@ -87,7 +91,7 @@ class Calibration:
     """
 
     source: M0Source
-    m0_file: Path | None = None
+    m0_file: Path | None = field(default=None, repr=False)
     repetition_time: Parameter | None = None
     echo_times: tuple[float, float] | None = None
     estimate: Parameter | None = None
@@ -125,7 +129,7 @@ class AslRun:
     stem: str
     participant: str
     session: str | None
-    asl: Path
+    asl: Path = field(repr=False)
     source: str
     context: tuple[str, ...]
     labeling: Labeling
