@@ -11,10 +11,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from cereflow_bids.bids.dataset import Selection
+from cereflow_bids.bids.status import read_statuses
 from cereflow_bids.cli.cereflow import main
 from cereflow_bids.workflow.execution import make_plan
 from cereflow_bids.workflow.settings import Science, Settings
-from cereflow_bids.workflow.status import read_statuses
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

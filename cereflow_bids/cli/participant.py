@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from cereflow_bids.bids.status import Status
 from cereflow_bids.bids.validation import validate
 from cereflow_bids.workflow.execution import Plan, make_plan, run_participants, summarise
 from cereflow_bids.workflow.settings import Settings
-from cereflow_bids.workflow.status import Status
 
 
 def run(settings: Settings, *, dry_run: bool = False) -> int:

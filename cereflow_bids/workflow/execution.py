@@ -15,18 +15,18 @@ from cereflow_bids import __version__
 from cereflow_bids.bids.dataset import Rejected, open_dataset, select_runs
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.run import AslRun
-from cereflow_bids.errors import PendingError
-from cereflow_bids.workflow.graph import participant_graph, report_graph
-from cereflow_bids.workflow.progress import progress
-from cereflow_bids.workflow.quiet import quieten
-from cereflow_bids.workflow.settings import Settings
-from cereflow_bids.workflow.status import (
+from cereflow_bids.bids.status import (
     State,
     Status,
     read_status,
     read_statuses,
     write_status,
 )
+from cereflow_bids.errors import PendingError
+from cereflow_bids.workflow.graph import participant_graph, report_graph
+from cereflow_bids.workflow.progress import progress
+from cereflow_bids.workflow.quiet import quieten
+from cereflow_bids.workflow.settings import Settings
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow

@@ -13,9 +13,9 @@ from nipype.interfaces.base import (
     traits,
 )
 
+from cereflow_bids.bids.status import Status, write_status
 from cereflow_bids.errors import CereflowError
 from cereflow_bids.workflow import steps
-from cereflow_bids.workflow.status import Status, write_status
 
 
 class _Inputs(BaseInterfaceInputSpec):

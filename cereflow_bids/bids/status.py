@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -58,12 +58,17 @@ def write_status(out_dir: Path, status: Status) -> None:
 
 
 def read_status(out_dir: Path, run: str) -> Status | None:
-    """Return a run's record, None if there is none."""
-    path = _path(out_dir, run)
-    if not path.is_file():
+    """Return a run's record, None if there is none or it cannot be read.
+
+    A damaged record only costs the knowledge that the run is done: it is processed again.
+    """
+    try:
+        content = json.loads(_path(out_dir, run).read_text(encoding="utf-8"))
+        known = {field.name for field in fields(Status)}
+        found = {key: value for key, value in content.items() if key in known}
+        return Status(**found | {"outputs": tuple(content["outputs"])})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return Status(**content | {"outputs": tuple(content["outputs"])})
 
 
 def read_statuses(out_dir: Path) -> list[Status]:
