@@ -158,35 +158,77 @@ def test_console_map_is_close_to_the_truth(sampled):
 # The comparison
 
 
-@pytest.fixture
-def outputs(tmp_path):
-    """A derivatives folder in which one region is 20 % high and one has no numbers."""
+def write_outputs(folder, changes):
+    """Write a derivatives folder of a GE run with 51 everywhere but in `changes`."""
     from cereflow_bids.bids.derivatives import DerivativeWriter
     from cereflow_bids.regions.atlas import packaged_atlas
 
     table = packaged_atlas().regions()
-    truth = {int(label): 50.0 for label in table["index"]}
     table["mean"] = 51.0
     table["n_voxels"] = 100
     table["reason"] = "n/a"
-    table.loc[table["index"] == 1024, "mean"] = 60.0
-    table.loc[table["index"] == 10, ["mean", "reason"]] = [np.nan, "coverage"]
-    path = DerivativeWriter(tmp_path).path("regions", "sub-01")
+    for label, change in changes.items():
+        table.loc[table["index"] == label, ["mean", "reason"]] = change
+    path = DerivativeWriter(folder).path("regions", "sub-01")
     path.parent.mkdir(parents=True)
     table.to_csv(path, sep="\t", index=False, na_rep="n/a")
     sidecar = path.with_name("sub-01_cbf.json")
     sidecar.write_text('{"Acquisition": {"Manufacturer": "GE"}}')
-    scan = DemoScan("GE", tmp_path / "x.zip", np.zeros((1, 1, 1), np.float32), np.eye(4), truth)
-    return tmp_path, scan
+
+
+def ge_scan(archive):
+    """A scan whose true CBF is 50 everywhere."""
+    from cereflow_bids.regions.atlas import packaged_atlas
+
+    truth = {int(label): 50.0 for label in packaged_atlas().regions()["index"]}
+    return DemoScan("GE", archive, np.zeros((1, 1, 1), np.float32), np.eye(4), truth)
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    """A derivatives folder in which one region is 20 % high and one has no numbers."""
+    write_outputs(tmp_path, {1024: [60.0, "n/a"], 10: [np.nan, "coverage"]})
+    return tmp_path, ge_scan(tmp_path / "x.zip")
 
 
 def test_comparison_finds_what_is_off(outputs):
     folder, scan = outputs
     table = comparison.compare([scan], folder)
-    wrong = comparison.outside_tolerance(table)
-    assert list(wrong["index"]) == [1024]
-    assert wrong["error_percent"].item() == pytest.approx(20)
-    assert pd.isna(table.set_index("index").loc[10, "error_percent"])
+    wrong = comparison.outside_tolerance(table).set_index("index")["error_percent"]
+    assert set(wrong.index) == {10, 1024}
+    assert wrong[1024] == pytest.approx(20)
+    assert pd.isna(wrong[10])
+    told = {line.split(": ")[-1] for line in comparison.complaints(table)}
+    assert told == {"+20.0 %", "n/a (coverage)"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({}, 0), ({1024: [60.0, "n/a"]}, 1), ({1024: [np.nan, "voxels"]}, 1)],
+)
+def test_exit_code_tells_whether_all_was_recovered(tmp_path, monkeypatch, capsys, changes, code):
+    """The commands are stood in for: what counts is what the demo makes of their results."""
+    from cereflow_bids.cli import cereflow, convert
+    from cereflow_bids.demo import scans
+
+    folder = tmp_path / "demo"
+    lines = []
+
+    def process(line):
+        lines.append(line)
+        if "participant" in line:
+            write_outputs(folder / "out", changes)
+        return 0
+
+    monkeypatch.setattr(scans, "write_scans", lambda where, seed: [ge_scan(where / "ge.zip")])
+    monkeypatch.setattr(convert, "main", lambda line: 0)
+    monkeypatch.setattr(cereflow, "main", process)
+    assert cli.main([str(folder)]) == code
+    assert ("precentral" in capsys.readouterr().out.split("Look at")[1]) == bool(code)
+    assert lines[0][lines[0].index("-w") + 1] == str(folder / "work")
+    (folder / "work").mkdir()
+    cli.main([str(folder)])
+    assert not (folder / "work").exists()
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -17,7 +17,8 @@ def parser() -> argparse.ArgumentParser:
         prog="cereflow-demo",
         description="Simulate two participants on GE, Siemens and Philips, write the scans as "
         "vendor DICOM in ZIPs, run cereflow-convert and cereflow on them, and compare the CBF "
-        "found in every region with the truth. Exit code 0: all within 10 percent.",
+        "found in every region with the truth. Exit code 0: every region found, and all within "
+        "10 percent.",
     )
     built.add_argument("folder", type=Path, help="new or empty folder, or an earlier demo's")
     processes = min(2, os.cpu_count() or 1)

@@ -78,8 +78,29 @@ def compare(scans: list[DemoScan], out_dir: Path) -> pd.DataFrame:
 
 
 def outside_tolerance(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows whose recovered CBF is off by more than the tolerance."""
-    return table[table["error_percent"].abs() > TOLERANCE_PERCENT]
+    """Return the rows whose recovered CBF is off by more than the tolerance, or is not there."""
+    return table[~(table["error_percent"].abs() <= TOLERANCE_PERCENT)]
+
+
+def complaints(table: pd.DataFrame) -> list[str]:
+    """Return a line on every row outside the tolerance.
+
+    Parameters
+    ----------
+    table
+        As from `compare`.
+    """
+    lines = []
+    for row in outside_tolerance(table).itertuples():
+        place = f"{row.scan}, {row.region} {row.hemisphere}"
+        if isnan(row.error_percent):
+            reason = f" ({row.reason})" if isinstance(row.reason, str) else ""
+            lines.append(f"Not recovered: {place}: n/a{reason}")
+        else:
+            lines.append(
+                f"More than {TOLERANCE_PERCENT:g} % off: {place}: {row.error_percent:+.1f} %"
+            )
+    return lines
 
 
 def show(table: pd.DataFrame, console: Console) -> None:
@@ -130,6 +151,8 @@ def _cell(true: float, recovered: float) -> str:
 def _summary(rows: pd.DataFrame, scan: str) -> str:
     errors = rows["error_percent"].dropna()
     missing = len(rows) - len(errors)
+    if errors.empty:
+        return f"{scan}: no region recovered, {missing} n/a"
     return (
         f"{scan}: {len(errors)} regions, mean error {errors.mean():+.1f} %, "
         f"largest {errors.abs().max():.1f} %, {missing} n/a"
