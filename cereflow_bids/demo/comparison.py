@@ -91,15 +91,14 @@ def complaints(table: pd.DataFrame) -> list[str]:
         As from `compare`.
     """
     lines = []
-    for row in outside_tolerance(table).itertuples():
-        place = f"{row.scan}, {row.region} {row.hemisphere}"
-        if isnan(row.error_percent):
-            reason = f" ({row.reason})" if isinstance(row.reason, str) else ""
+    for _, row in outside_tolerance(table).iterrows():
+        place = f"{row['scan']}, {row['region']} {row['hemisphere']}"
+        error = float(row["error_percent"])
+        if isnan(error):
+            reason = f" ({row['reason']})" if isinstance(row["reason"], str) else ""
             lines.append(f"Not recovered: {place}: n/a{reason}")
         else:
-            lines.append(
-                f"More than {TOLERANCE_PERCENT:g} % off: {place}: {row.error_percent:+.1f} %"
-            )
+            lines.append(f"More than {TOLERANCE_PERCENT:g} % off: {place}: {error:+.1f} %")
     return lines
 
 
