@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from cereflow_bids.quality import measures as m
-from cereflow_bids.quality.flags import ALARMS, meaning, raised_flags
+from cereflow_bids.quality.flags import ALARMS, limits, meaning, raised_flags
 from cereflow_bids.regions.atlas import packaged_atlas
 from cereflow_bids.regions.statistics import imaged_fraction, regional_statistics
 
@@ -99,6 +99,14 @@ def test_what_cannot_be_computed_is_unknown():
         ({"gm_mean_cbf": 700.0}, ["scale_high"]),
         ({"gm_mean_cbf": float("nan"), "spatial_cov": 0.4}, ["unknown_gm_mean_cbf"]),
         ({"mean_framewise_displacement": float("nan")}, []),
+        ({"gm_wm_ratio": float("nan")}, ["unknown_gm_wm_ratio"]),
+        ({"mask_dice": float("nan")}, ["unknown_mask_dice"]),
+        (
+            {"mean_deltam_percent": float("nan"), "negative_fraction": float("nan")},
+            ["unknown_mean_deltam_percent", "unknown_negative_fraction"],
+        ),
+        ({"wm_mean_cbf": float("nan"), "mask_coverage": float("nan")}, []),
+        ({"mask_dice": 0.8}, ["mask_overlap"]),
     ],
 )
 def test_flags(measures, flags):
@@ -110,3 +118,12 @@ def test_every_alarm_is_about_a_measure_that_is_written():
     from cereflow_bids.bids.spec import column_dictionary
 
     assert {alarm.measure for alarm in ALARMS} <= set(column_dictionary("quality"))
+
+
+def test_limits_are_those_of_the_alarms_and_stand_in_their_words():
+    assert limits("gm_mean_cbf") == (10, 150)
+    assert limits("spatial_cov") == (-math.inf, 0.67)
+    assert limits("wm_mean_cbf") == (-math.inf, math.inf)
+    assert "above 0.67" in meaning("spatial_cov")
+    assert "More than 10 %" in meaning("negative_cbf")
+    assert not any("{" in alarm.meaning for alarm in ALARMS)

@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A named condition on one quality measure, with its likely causes in plain words."""
+    """A named limit of one quality measure, with the likely causes of going beyond it.
+
+    Attributes
+    ----------
+    name
+        As it stands in the quality table.
+    measure
+        Column of the quality table.
+    side
+        ``below`` if lower values raise the alarm, ``above`` if higher ones do; the limit itself
+        does not.
+    limit
+        In the measure's own unit.
+    text
+        What it usually means, with ``{limit}`` or ``{percent}`` in place of the limit.
+    """
 
     name: str
     measure: str
-    raised: Callable[[float], bool]
-    meaning: str
+    side: Literal["below", "above"]
+    limit: float
+    text: str
 
+    def raised(self, value: float) -> bool:
+        """Return whether `value` lies beyond the limit; an unknown one does not."""
+        return value < self.limit if self.side == "below" else value > self.limit
+
+    @property
+    def meaning(self) -> str:
+        """What the alarm usually means, in plain words."""
+        return self.text.format(limit=f"{self.limit:g}", percent=f"{100 * self.limit:g}")
+
+
+SPATIAL_COV_ARTEFACT = 1.0
+"""Spatial CoV above which late arrival of blood no longer explains it."""
 
 _SCALING = (
     "check the scaling of the perfusion images (GE: number of excitations and factor 32; Philips: "
@@ -26,74 +55,94 @@ ALARMS = (
     Alarm(
         "swapped_order",
         "mean_deltam_percent",
-        lambda value: value < 0,
+        "below",
+        0.0,
         "The mean control-label difference is negative: control and label are probably swapped "
         "in aslcontext.tsv.",
     ),
     Alarm(
         "scale_low",
         "gm_mean_cbf",
-        lambda value: value < 10,
-        f"Grey matter CBF is below 10 mL/100 g/min: {_SCALING}",
+        "below",
+        10.0,
+        "Grey matter CBF is below {limit} mL/100 g/min: " + _SCALING,
     ),
     Alarm(
         "scale_high",
         "gm_mean_cbf",
-        lambda value: value > 150,
-        f"Grey matter CBF is above 150 mL/100 g/min: {_SCALING} A background-suppressed M0 does "
-        "this, too.",
+        "above",
+        150.0,
+        "Grey matter CBF is above {limit} mL/100 g/min: "
+        + _SCALING
+        + " A background-suppressed M0 does this, too.",
     ),
     Alarm(
         "gm_wm_ratio",
         "gm_wm_ratio",
-        lambda value: value < 1.2,
+        "below",
+        1.2,
         "Grey and white matter hardly differ (a ratio of 2 to 3 is expected): noise, wrong "
         "pairing or failed registration.",
     ),
     Alarm(
         "spatial_cov",
         "spatial_cov",
-        lambda value: value > 0.67,
-        "CBF varies strongly over grey matter (spatial CoV above 0.67): late arrival of blood; "
-        "artefact if above 1.",
+        "above",
+        0.67,
+        "CBF varies strongly over grey matter (spatial CoV above {limit}): late arrival of blood; "
+        f"artefact if above {SPATIAL_COV_ARTEFACT:g}.",
     ),
     Alarm(
         "negative_cbf",
         "negative_fraction",
-        lambda value: value > 0.1,
-        "More than 10 % of grey matter voxels have a negative CBF: noise, or blood arrives late.",
+        "above",
+        0.1,
+        "More than {percent} % of grey matter voxels have a negative CBF: noise, or blood arrives "
+        "late.",
     ),
     Alarm(
         "motion",
         "mean_framewise_displacement",
-        lambda value: value > 0.5,
-        "The head moved by more than 0.5 mm from volume to volume on average.",
+        "above",
+        0.5,
+        "The head moved by more than {limit} mm from volume to volume on average.",
     ),
     Alarm(
         "mask_overlap",
         "mask_dice",
-        lambda value: value < 0.85,
-        "Brain mask and registered template overlap poorly (Dice below 0.85): look at the "
+        "below",
+        0.85,
+        "Brain mask and registered template overlap poorly (Dice below {limit}): look at the "
         "outlines before trusting regional values.",
     ),
 )
 
 UNKNOWN = "unknown_"
-_ESSENTIAL = ("gm_mean_cbf", "spatial_cov")
+# Motion is not estimated where there is one average per volume type: that is no fault of the run.
+_MAY_BE_UNKNOWN = ("mean_framewise_displacement",)
 
 
 def raised_flags(measures: Mapping[str, float]) -> list[str]:
     """Return the names of the alarms that the measures raise, in the order of `ALARMS`.
 
-    An essential measure that is there but could not be computed (NaN) raises ``unknown_<name>``.
+    Parameters
+    ----------
+    measures
+        What should be known of the run. One with an alarm that is NaN all the same raises
+        ``unknown_<measure>``, since its alarm could not be judged; motion may be unknown.
     """
-    flags = [
-        alarm.name
-        for alarm in ALARMS
-        if alarm.measure in measures and alarm.raised(measures[alarm.measure])
-    ]
-    unknown = [name for name in _ESSENTIAL if math.isnan(measures.get(name, 0.0))]
+    known = {name: value for name, value in measures.items() if not math.isnan(value)}
+    flags = [a.name for a in ALARMS if a.measure in known and a.raised(known[a.measure])]
+    judged = dict.fromkeys(a.measure for a in ALARMS if a.measure not in _MAY_BE_UNKNOWN)
+    unknown = [name for name in judged if name in measures and name not in known]
     return flags + [UNKNOWN + name for name in unknown]
+
+
+def limits(measure: str) -> tuple[float, float]:
+    """Return the lowest and the highest value of a measure without an alarm; infinite if none."""
+    low = [a.limit for a in ALARMS if a.measure == measure and a.side == "below"]
+    high = [a.limit for a in ALARMS if a.measure == measure and a.side == "above"]
+    return max(low, default=-math.inf), min(high, default=math.inf)
 
 
 def meaning(flag: str) -> str:
