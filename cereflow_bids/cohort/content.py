@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cereflow_bids.cohort.distribution import Point, distribution_plot
 from cereflow_bids.cohort.gather import UNKNOWN, Cohort
 from cereflow_bids.cohort.summary import Outlier, regional_summary, screen
+from cereflow_bids.quality.flags import SPATIAL_COV_ARTEFACT, limits
 from cereflow_bids.report.banner import AMBER, GREEN, MEASURES, RED, Banner, banner
 from cereflow_bids.report.region_table import number
 from cereflow_bids.report.rendering import data_uri
@@ -17,10 +18,15 @@ from cereflow_bids.report.runs import RunRecord
 if TYPE_CHECKING:
     import pandas as pd
 
+# The upper limit of CBF is not drawn: it is so far from usual values that it would squeeze them.
 PANELS = (
-    ("gm_mean_cbf", "Grey matter CBF (mL/100 g/min)", (10.0,)),
-    ("spatial_cov", "Spatial CoV of grey matter CBF", (0.67, 1.0)),
-    ("gm_wm_ratio", "Grey / white matter ratio", (1.2,)),
+    ("gm_mean_cbf", "Grey matter CBF (mL/100 g/min)", (limits("gm_mean_cbf")[0],)),
+    (
+        "spatial_cov",
+        "Spatial CoV of grey matter CBF",
+        (limits("spatial_cov")[1], SPATIAL_COV_ARTEFACT),
+    ),
+    ("gm_wm_ratio", "Grey / white matter ratio", (limits("gm_wm_ratio")[0],)),
 )
 NAMED = 8
 METRICS = {"cbf_mean": "Regional mean CBF", "asymmetry": "Asymmetry"} | {
@@ -40,6 +46,7 @@ def group_content(cohort: Cohort, table: "pd.DataFrame") -> dict[str, Any]:
         "composition": composition(cohort),
         "joined": bool(cohort.people),
         "runs": [_run_row(cohort, record) for record in cohort.done],
+        "cov_artefact": f"{SPATIAL_COV_ARTEFACT:g}",
         "plot": data_uri(plot) if absolute else "",
         "regions": regional_rows(table),
         "n_regional": len({record.participant for record in absolute}),

@@ -5,12 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cereflow_bids.quality.flags import ALARMS, UNKNOWN, meaning
+from cereflow_bids.quality.flags import (
+    ALARMS,
+    SPATIAL_COV_ARTEFACT,
+    UNKNOWN,
+    limits,
+    meaning,
+)
 from cereflow_bids.report.runs import RunRecord
 
 GREEN, AMBER, RED = "green", "amber", "red"
 SYMBOLS = {GREEN: "✔", AMBER: "▲", RED: "✖"}
-VASCULAR_LIMIT = 1.0
 
 
 @dataclass(frozen=True)
@@ -31,18 +36,25 @@ class Banner:
 class Measure:
     """How a quality measure is shown and what is expected of it.
 
-    ``low`` and ``high`` are the ends of the range outside of which an alarm is raised; ``typical``
-    is what the literature reports, in words.
+    ``typical`` is what the literature reports, in words.
     """
 
     name: str
     label: str
     unit: str = ""
     digits: int = 2
-    low: float = -math.inf
-    high: float = math.inf
     typical: str = ""
     scale: float = 1.0
+
+    @property
+    def low(self) -> float:
+        """The lowest value without an alarm, as shown; minus infinity if there is no alarm."""
+        return self.scale * limits(self.name)[0]
+
+    @property
+    def high(self) -> float:
+        """The highest value without an alarm, as shown; infinity if there is no alarm."""
+        return self.scale * limits(self.name)[1]
 
     @property
     def expected(self) -> str:
@@ -58,20 +70,19 @@ class Measure:
 
 
 MEASURES = (
-    Measure("gm_mean_cbf", "Grey matter CBF, mean", "mL/100 g/min", 1, 10, 150,
-            "; adults usually 40 to 100"),
+    Measure("gm_mean_cbf", "Grey matter CBF, mean", "mL/100 g/min", 1,
+            typical="; adults usually 40 to 100"),
     Measure("wm_mean_cbf", "White matter CBF, mean", "mL/100 g/min", 1,
             typical="usually a half to a third of grey matter"),
-    Measure("gm_wm_ratio", "Grey / white matter ratio", "", 2, low=1.2,
-            typical="; usually 2 to 3"),
-    Measure("spatial_cov", "Spatial coefficient of variation", "", 2, high=0.67,
-            typical="; above 1: artefact"),
-    Measure("negative_fraction", "Grey matter voxels below 0", "%", 1, high=10, scale=100),
-    Measure("mean_deltam_percent", "Mean difference signal", "% of control or M0", 2, low=0,
+    Measure("gm_wm_ratio", "Grey / white matter ratio", "", 2, typical="; usually 2 to 3"),
+    Measure("spatial_cov", "Spatial coefficient of variation", "", 2,
+            typical=f"; above {SPATIAL_COV_ARTEFACT:g}: artefact"),
+    Measure("negative_fraction", "Grey matter voxels below 0", "%", 1, scale=100),
+    Measure("mean_deltam_percent", "Mean difference signal", "% of control or M0", 2,
             typical="; 1 to 3 % of an unsuppressed control"),
-    Measure("mean_framewise_displacement", "Framewise displacement, mean", "mm", 2, high=0.5),
+    Measure("mean_framewise_displacement", "Framewise displacement, mean", "mm", 2),
     Measure("max_framewise_displacement", "Framewise displacement, largest", "mm", 2),
-    Measure("mask_dice", "Overlap of brain mask and template (Dice)", "", 2, low=0.85),
+    Measure("mask_dice", "Overlap of brain mask and template (Dice)", "", 2),
     Measure("mask_coverage", "Template brain covered by the mask", "%", 0, scale=100,
             typical="lower where the scan is a slab"),
     Measure("mask_volume", "Brain mask volume", "mL", 0, typical="whole brain: 1000 to 1700 mL"),
@@ -125,7 +136,7 @@ def advice(flag: str) -> str:
 
 
 def _severe(flag: str, quality: Mapping[str, float]) -> bool:
-    artefact = flag == "spatial_cov" and quality.get("spatial_cov", 0) > VASCULAR_LIMIT
+    artefact = flag == "spatial_cov" and quality.get("spatial_cov", 0) > SPATIAL_COV_ARTEFACT
     return flag in SEVERE or flag.startswith(UNKNOWN) or artefact
 
 
