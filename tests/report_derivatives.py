@@ -1,12 +1,12 @@
 """Derivatives of small made-up runs, written through the ordinary writer."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from cereflow_bids.bids import status
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.resources import RESOURCES
 
@@ -151,17 +151,8 @@ def write_run(
     write_status(out_dir, run, "done")
 
 
-def write_status(out_dir: Path, run: str, state: str, **texts: str) -> None:
+def write_status(out_dir: Path, run: str, state: status.State, **texts: str) -> None:
     """Write the status record of a run."""
-    folder = out_dir / "logs" / "status"
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {
-        "run": run,
-        "participant": run.partition("_")[0].removeprefix("sub-"),
-        "state": state,
-        "step": "quantification",
-        "since": "2030-01-01T00:00:00+00:00",
-        "message": "",
-        "fix": "",
-    }
-    (folder / f"{run}.json").write_text(json.dumps({**record, **texts}))
+    label = run.partition("_")[0].removeprefix("sub-")
+    record = status.Status(run, label, state, step="quantification", **texts)  # type: ignore[arg-type]
+    status.write_status(out_dir, record)

@@ -170,6 +170,14 @@ def test_only_failed_runs_still_give_a_report(tmp_path: Path) -> None:
     assert read(result).empty
 
 
+def test_a_damaged_status_record_does_not_stop_the_others(tmp_path: Path) -> None:
+    for label in ("sub-01", "sub-02"):
+        write_run(tmp_path, label)
+    for label in ("sub-02", "sub-03"):
+        (tmp_path / "logs" / "status" / f"{label}.json").write_text('{"run": "sub')
+    assert build_group(tmp_path / "absent", tmp_path).n_absolute == 2
+
+
 def test_strangers_are_named(tmp_path: Path) -> None:
     write_run(tmp_path / "out", "sub-01")
     write_run(tmp_path / "out", "sub-7x")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.spec import output_specs
+from cereflow_bids.bids.status import read_statuses
 from cereflow_bids.errors import InputError
 from cereflow_bids.report.runs import RunRecord, read_run
 
@@ -91,9 +92,8 @@ def find_runs(writer: DerivativeWriter) -> list[str]:
     """Return the entities of every run that left a status record or a quality table."""
     ending = output_specs()["quality"].name.removeprefix("{run}")
     tables = writer.out_dir.glob(f"sub-*/**/*{ending}")
-    status = (writer.out_dir / "logs" / "status").glob("sub-*.json")
     runs = {path.name.removesuffix(ending) for path in tables}
-    return sorted(runs | {path.stem for path in status})
+    return sorted(runs | {status.run for status in read_statuses(writer.out_dir)})
 
 
 def read_participants(path: Path) -> dict[str, dict[str, str]]:

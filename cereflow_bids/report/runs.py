@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.spec import column_dictionary
+from cereflow_bids.bids.status import read_status
 from cereflow_bids.errors import InputError
 
 if TYPE_CHECKING:
@@ -101,9 +102,8 @@ def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
         If a finished run lacks a file, or a file cannot be read.
     """
     status = read_status(writer.out_dir, run)
-    if status.get("state", "done") != "done":
-        step, message, fix = (str(status.get(key) or "") for key in ("step", "message", "fix"))
-        return RunRecord(run=run, state=str(status["state"]), step=step, message=message, fix=fix)
+    if status and status.state != "done":
+        return RunRecord(run, status.state, status.step, status.message, status.fix)
     cbf, relative = (_sidecar(writer.path(key, run=run)) for key in ("cbf", "cbf_relative"))
     if not cbf.is_file() and not relative.is_file():
         raise InputError(
@@ -124,12 +124,6 @@ def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
         regions=read_table(writer.path("regions", run=run), "regions") if absolute else None,
         confounds=read_table(writer.path("confounds", run=run), "confounds"),
     )
-
-
-def read_status(out_dir: Path, run: str) -> Mapping[str, Any]:
-    """Return the status record of a run, or an empty mapping where there is none."""
-    path = out_dir / "logs" / "status" / f"{run}.json"
-    return _json(path) if path.is_file() else {}
 
 
 def read_table(path: Path, key: str) -> "pd.DataFrame":
