@@ -62,6 +62,10 @@ def text_of(pdf: Path) -> str:
 def test_counts(built: GroupResult) -> None:
     assert (built.n_participants, built.n_absolute, built.n_refused) == (5, 3, 1)
     assert (built.n_failed, built.n_pending, built.n_unfinished) == (1, 1, 0)
+    assert built.summary() == (
+        "5 participants, 6 runs: 3 with absolute CBF, 1 with relative perfusion only, 1 failed, "
+        "1 waiting for a parameter."
+    )
     with pytest.raises(FrozenInstanceError):
         built.n_failed = 0  # type: ignore[misc]
 
@@ -167,6 +171,7 @@ def test_only_failed_runs_still_give_a_report(tmp_path: Path) -> None:
     write_status(tmp_path / "out", "sub-01", "failed", message="no M0", fix="add an m0scan")
     result = build_group(dataset(tmp_path / "bids", "sub-01"), tmp_path / "out")
     assert "Absolute CBF in 0 of 1 runs" in text_of(result.pdf)
+    assert result.summary() == "1 participant, 1 run: 0 with absolute CBF, 1 failed."
     assert read(result).empty
 
 

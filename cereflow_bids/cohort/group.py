@@ -44,6 +44,33 @@ class GroupResult:
         """The files, for people first."""
         return (self.html, self.pdf, self.table, self.dictionary)
 
+    def summary(self) -> str:
+        """Return who was summarised and what became of every run, in one line.
+
+        For example ``2 participants, 3 runs: 2 with absolute CBF, 1 failed.``
+        """
+        parts = [
+            f"{count} {words}"
+            for count, words in (
+                (self.n_absolute, "with absolute CBF"),
+                (self.n_refused, "with relative perfusion only"),
+                (self.n_failed, "failed"),
+                (self.n_pending, "waiting for a parameter"),
+                (self.n_unfinished, "not finished"),
+            )
+            if count or words == "with absolute CBF"
+        ]
+        people = f"{self.n_participants} participant{'s' if self.n_participants != 1 else ''}"
+        total = self.n_runs
+        return f"{people}, {total} run{'s' if total != 1 else ''}: {', '.join(parts)}."
+
+    @property
+    def n_runs(self) -> int:
+        """All runs, whatever became of them."""
+        return (
+            self.n_absolute + self.n_refused + self.n_failed + self.n_pending + self.n_unfinished
+        )
+
 
 def build_group(bids_dir: Path, out_dir: Path) -> GroupResult:
     """Summarise every run of an output folder.
