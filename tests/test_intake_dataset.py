@@ -212,6 +212,89 @@ def test_a_failure_stops_nobody_else(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (tmp_path / "bids/sub-01/perf/sub-01_asl.nii.gz").is_file()
 
 
+def one_volume(folder: Path, study: Study) -> Path:
+    siemens.write(folder / "short", study, np.stack([head(9)] * 2, axis=-1), AFFINE)
+    next(iter(sorted((folder / "short").iterdir()))).unlink()
+    return pack(folder / "short", folder / "short.zip")
+
+
+def test_a_series_of_one_volume_stops_nobody_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, good = one_volume(tmp_path, visit("A")), siemens_zip(tmp_path, visit("B"))
+    assert convert(bad, good, tmp_path / "bids") == 1
+    said = capsys.readouterr()
+    assert "An ASL series of 1 volume holds no pair" in said.err
+    assert "1 images, 0 pending, 1 failed" in said.out
+    assert (tmp_path / "bids/sub-01/perf/sub-01_asl.nii.gz").is_file()
+
+
+def test_images_on_different_grids_stop_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cereflow_bids.intake import study
+
+    ge.write(tmp_path / "ge", visit("A"), head(960), head(1000), AFFINE)
+    real = study.read_scan
+
+    def shifted(*arguments: Any) -> Any:
+        scan = real(*arguments)
+        if len(scan.files) > 1:
+            image = nib.load(scan.files[1])
+            moved = image.affine + np.diag([0, 0, 0.5, 0])
+            nib.save(nib.Nifti1Image(image.get_fdata(dtype=np.float32), moved), scan.files[1])
+        return scan
+
+    monkeypatch.setattr(study, "read_scan", shifted)
+    good = siemens_zip(tmp_path, visit("B"))
+    assert convert(tmp_path / "ge", good, tmp_path / "bids") == 1
+    assert "lie on different grids" in capsys.readouterr().err
+    assert (tmp_path / "bids/sub-01/perf/sub-01_asl.nii.gz").is_file()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyError])
+def test_an_error_nobody_thought_of_is_nameless_and_stops_nobody_else(
+    error: type[Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    from cereflow_bids.intake import study
+
+    real, calls = study.publish, []
+
+    def failing(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise error("CANARY^NAMEA")
+        return real(*arguments)
+
+    monkeypatch.setattr(study, "publish", failing)
+    first = siemens_zip(tmp_path, visit("A"), "a.zip")
+    second = siemens_zip(tmp_path, visit("B"), "b.zip")
+    assert convert(first, second, tmp_path / "bids") == 1
+    said = "".join(capfd.readouterr())
+    assert f"could not be converted ({error.__name__}). To fix: export it again" in said
+    assert "CANARY" not in said
+    assert "Traceback" not in said
+    assert [path.name for path in (tmp_path / "bids").glob("sub-*")] == ["sub-01"]
+
+
+def test_an_unreadable_header_of_any_kind_is_nameless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from cereflow_bids.intake import series
+
+    def failing(header: Any) -> Any:
+        raise NotImplementedError(str(header.PatientName))
+
+    monkeypatch.setattr(series, "_repetition_time", failing)
+    assert convert(siemens_zip(tmp_path, visit("A")), tmp_path / "bids") == 1
+    said = "".join(capfd.readouterr())
+    assert "input 1: A file cannot be read (NotImplementedError)" in said
+    assert "CANARY" not in said
+
+
 def test_a_failed_patient_takes_no_label_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,18 @@ def test_order_from_the_signal(signal: list[float], expected: list[str]) -> None
     assert found.origin.startswith("inferred")
 
 
+@pytest.mark.parametrize("signal", [[95.0], [0.0, 0.0, 0.0]])
+def test_too_little_to_tell_volumes_apart(signal: list[float]) -> None:
+    found = volumes.order(np.array(signal), None)
+    assert set(found.types) <= {"n/a"}
+    assert len(found.types) == len(signal)
+    assert found.pairs == 0
+
+
+def test_empty_images_have_no_signal() -> None:
+    assert volumes.mean_signal(np.zeros((3, 3, 3, 2))).tolist() == [0, 0]
+
+
 def test_order_of_a_classic_philips_export() -> None:
     tagged = ("control", "label") * 3
     signal = [7.84, 7.83, 0.379, 0.366, 0.379, 0.367]

@@ -124,7 +124,7 @@ def convert(
             folder = staging / f"patient-{number:03d}"
             try:
                 done, said = _convert_patient(visitor, folder, bids_dir, key, options)
-            except (CereflowError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - one patient's trouble stops nobody else
                 failures.append(Failure(visitor.where, _told(error, visitor.where)))
                 options.progress(f"{visitor.where}: failed")
             else:
@@ -145,14 +145,21 @@ def _key_path(bids_dir: Path, options: ConversionOptions) -> Path:
     return path
 
 
-def _told(error: CereflowError | OSError, where: str) -> CereflowError:
-    """Return an error of the system without the path that it names."""
+def _told(error: Exception, where: str) -> CereflowError:
+    """Return any error without what it says: that can name a path or quote a header."""
     if isinstance(error, CereflowError):
         return error
+    if isinstance(error, OSError):
+        return InputError(
+            f"A file could not be read or written: {error.strerror or 'system error'}.",
+            where=where,
+            fix="check the free space and the permissions, then run the command again.",
+        )
     return InputError(
-        f"A file could not be read or written: {error.strerror or 'system error'}.",
+        f"The study could not be converted ({type(error).__name__}).",
         where=where,
-        fix="check the free space and the permissions, then run the command again.",
+        fix="export it again with all images of every series; if it fails again, report the word "
+        "in brackets with the scanner's model and software version, without any image.",
     )
 
 
@@ -190,8 +197,10 @@ def _sorted(positions: Iterable[int]) -> tuple[int, ...]:
 def _series_of(source: Path, folder: Path, position: int) -> list[Series]:
     try:
         found = index(unpack(source, folder, position))
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        # What these say can quote a header.
+    except CereflowError:
+        raise
+    except Exception as error:
+        # What it says can quote a header.
         raise InputError(
             f"A file cannot be read ({type(error).__name__}): its DICOM header is malformed.",
             where=f"input {position}",

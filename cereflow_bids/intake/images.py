@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from cereflow_bids.errors import InputError
+
 if TYPE_CHECKING:
     import nibabel as nib
 
@@ -50,7 +52,7 @@ def volumes(path: Path) -> NDArray[np.float32]:
     return data if data.ndim == 4 else data[..., np.newaxis]
 
 
-def join(paths: list[Path], factors: list[float], target: Path) -> None:
+def join(paths: list[Path], factors: list[float], target: Path, where: str) -> None:
     """Write several images on one grid as the volumes of one, each times its factor.
 
     Parameters
@@ -61,10 +63,12 @@ def join(paths: list[Path], factors: list[float], target: Path) -> None:
         One per volume of the result.
     target
         Where the result goes, float32, without free text in its header.
+    where
+        What a message calls the series by.
 
     Raises
     ------
-    ValueError
+    InputError
         If the images lie on different grids.
     """
     import nibabel as nib
@@ -74,7 +78,11 @@ def join(paths: list[Path], factors: list[float], target: Path) -> None:
     for other in images[1:]:
         same = other.shape[:3] == first.shape[:3] and np.allclose(other.affine, first.affine)
         if not same:
-            raise ValueError("the images of the series lie on different grids")
+            raise InputError(
+                "The images of the series lie on different grids.",
+                where=where,
+                fix="export the source images as the scanner made them, not resampled.",
+            )
     data = np.concatenate([volumes(path) for path in paths], axis=3)
     data = data * np.asarray(factors, dtype=np.float32)
     joined = nib.Nifti1Image(data, first.affine)

@@ -70,8 +70,10 @@ def read_perfusion(scan: Scan) -> PerfusionScan:
     signal = volumes.mean_signal(images.volumes(scan.files[0]))
     order = volumes.order(signal, labeling.volume_types)
     if order.pairs == 0:
+        count = f"{len(signal)} volume{'' if len(signal) == 1 else 's'}"
         raise InputError(
-            "An ASL series holds no pair of control and label, so there is nothing to subtract.",
+            f"An ASL series of {count} holds no pair of control and label: there is nothing to "
+            "subtract.",
             where=f"series {scan.series.number}",
             fix="export the source images (control and label), not only the computed map.",
         )

@@ -212,7 +212,7 @@ def _write_ge_image(asl: PerfusionScan, target: Path, number: int) -> dict[str, 
     """Join PW and PD, bring PW to the units of PD, and return what the sidecar says of it."""
     scaling = ge.scaling(asl.scan.series)
     factors = [1 / (scaling * number) if kind == "deltam" else 1.0 for kind in asl.order.types]
-    images.join(list(asl.scan.files), factors, target)
+    images.join(list(asl.scan.files), factors, target, f"series {asl.scan.series.number}")
     return {
         sidecars.SCALING: {
             "Description": "deltam = PW / (ScalingFactor x NumberOfExcitations); applied",

@@ -41,6 +41,8 @@ def mean_signal(data: NDArray[np.floating]) -> NDArray[np.float64]:
     """
     mean = data.mean(axis=3, dtype=float)
     head = mean > _FOREGROUND * np.percentile(mean, 98)
+    if not head.any():
+        return np.zeros(data.shape[3])
     return np.asarray(data[head].mean(axis=0, dtype=float))
 
 
@@ -91,6 +93,8 @@ def _from_signal(
     signal: NDArray[np.floating], bright: NDArray[np.bool_]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Find M0 by its brightness, then say which of two alternating volumes is the control."""
+    if len(signal) < 2 or not signal.any():
+        return (UNPAIRED,) * len(signal), ("The signal does not tell the volumes apart.",)
     types = np.where(bright, "m0scan", "").astype("<U7")
     rest = np.flatnonzero(~bright)
     notes: tuple[str, ...] = ()
