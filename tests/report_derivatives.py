@@ -154,5 +154,5 @@ def write_run(
 def write_status(out_dir: Path, run: str, state: status.State, **texts: str) -> None:
     """Write the status record of a run."""
     label = run.partition("_")[0].removeprefix("sub-")
-    record = status.Status(run, label, state, step="quantification", **texts)  # type: ignore[arg-type]
+    record = status.Status(run, label, state, step="quantification", **texts)
     status.write_status(out_dir, record)

@@ -1,5 +1,6 @@
 """The participant report: what it says, that it stands alone, and that it repeats."""
 
+import ast
 import io
 import math
 import os
@@ -21,6 +22,7 @@ from report_derivatives import (
     write_status,
 )
 
+import cereflow_bids
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.errors import InputError, UsageError
 from cereflow_bids.quality.flags import ALARMS
@@ -236,6 +238,42 @@ def test_wrong_use_is_told(tmp_path: Path) -> None:
     quality_table().drop(columns="mask_dice").to_csv(path, sep="\t", index=False, na_rep="n/a")
     with pytest.raises(InputError, match="mask_dice"):
         build_participant_report(tmp_path, "01", [RUN])
+
+
+def last_words(node: ast.expr, module: ast.Module) -> list[str]:
+    """Return how a text can end; an inserted value at the end comes out empty."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return [text]
+        case ast.JoinedStr(values=[*_, last]):
+            return last_words(last, module)
+        case ast.IfExp(body=first, orelse=second):
+            return last_words(first, module) + last_words(second, module)
+        case ast.Name(id=name):
+            constants = [n for n in module.body if isinstance(n, ast.Assign)]
+            values = [n.value for n in constants if ast.unparse(n.targets[0]) == name]
+            return [text for value in values for text in last_words(value, module)]
+    return [""]
+
+
+@pytest.mark.parametrize("room", ["report", "cohort", "demo"])
+def test_error_sentences_end(room: str) -> None:
+    """What is wrong and what to do are printed one after the other."""
+    found = 0
+    for path in sorted((Path(cereflow_bids.__file__).parent / room).rglob("*.py")):
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(module):
+            if not isinstance(node, ast.Call):
+                continue
+            if ast.unparse(node.func) not in {"CereflowError", "InputError", "UsageError"}:
+                continue
+            found += 1
+            fixes = [keyword.value for keyword in node.keywords if keyword.arg == "fix"]
+            assert len(fixes) == 1, f"{path.name}:{node.lineno} has no fix"
+            for text in (node.args[0], *fixes):
+                ends = last_words(text, module)
+                assert all(end.endswith(".") for end in ends), f"{path.name}:{node.lineno}"
+    assert found > 1
 
 
 def test_sources_may_vary_with_the_delay() -> None:

@@ -233,7 +233,7 @@ def _problems(cohort: Cohort) -> list[dict[str, str]]:
             "state": record.state,
             "step": record.step or UNKNOWN,
             "message": record.message or "No message was recorded.",
-            "fix": record.fix or "look into logs/ of the output folder",
+            "fix": record.fix or "Look into logs/ of the output folder.",
         }
         for record in cohort.records
         if record.state != "done"

@@ -68,9 +68,10 @@ def read_cohort(bids_dir: Path, out_dir: Path) -> Cohort:
     runs = find_runs(writer)
     if not runs:
         raise InputError(
-            "there is no run to summarise",
+            "there is no run to summarise.",
             where="the output folder",
-            fix="first run `cereflow BIDS_DIR OUTPUT_DIR participant` with the same output folder",
+            fix="first run `cereflow BIDS_DIR OUTPUT_DIR participant` with the same "
+            "output folder.",
         )
     records = tuple(read_run(writer, run) for run in runs)
     people = read_participants(bids_dir / "participants.tsv")
@@ -78,10 +79,10 @@ def read_cohort(bids_dir: Path, out_dir: Path) -> Cohort:
     strangers = sorted(with_runs - people.keys())
     if people and strangers:
         raise InputError(
-            f"participants.tsv does not list {', '.join(strangers)}, of whom there are results",
+            f"participants.tsv does not list {', '.join(strangers)}, of whom there are results.",
             where="participants.tsv",
             fix="add a line for each with the very same participant_id, or remove their results "
-            "from the output folder",
+            "from the output folder.",
         )
     with_report = (p for p in with_runs if writer.path("report_html", participant=p).is_file())
     without_runs = tuple(sorted(people.keys() - with_runs))
@@ -114,17 +115,17 @@ def read_participants(path: Path) -> dict[str, dict[str, str]]:
     table.columns = table.columns.str.strip().str.lower()
     if "participant_id" not in table.columns:
         raise InputError(
-            "there is no column participant_id",
+            "there is no column participant_id.",
             where=path.name,
-            fix="name the first column participant_id and separate the columns with tabs",
+            fix="name the first column participant_id and separate the columns with tabs.",
         )
     ids = "sub-" + table["participant_id"].str.strip().str.removeprefix("sub-")
     twice = sorted(set(ids[ids.duplicated()]))
     if twice:
         raise InputError(
-            f"{', '.join(twice)} appears more than once",
+            f"{', '.join(twice)} appears more than once.",
             where=path.name,
-            fix="leave one line per participant",
+            fix="leave one line per participant.",
         )
     rows = table.to_dict(orient="records")
     return {

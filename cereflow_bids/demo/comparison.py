@@ -58,9 +58,9 @@ def compare(scans: list[DemoScan], out_dir: Path) -> pd.DataFrame:
     for scan in scans:
         if scan.manufacturer not in runs:
             raise InputError(
-                f"the {scan.manufacturer} scan of the demo has no CBF map",
+                f"the {scan.manufacturer} scan of the demo has no CBF map.",
                 where=str(out_dir),
-                fix="read logs/status in that folder: it says which step failed",
+                fix="read logs/status in that folder: it says which step failed.",
             )
         run = runs[scan.manufacturer]
         path = DerivativeWriter(out_dir).path("regions", run)

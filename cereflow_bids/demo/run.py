@@ -112,9 +112,9 @@ def _prepare(folders: DemoFolders) -> None:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         if not (root / _MARK).is_file():
             raise UsageError(
-                "the folder is not empty and was not made by an earlier demo",
+                "the folder is not empty and was not made by an earlier demo.",
                 where=str(root),
-                fix="name a new or empty folder",
+                fix="name a new or empty folder.",
             )
         for part in _PARTS:
             if (root / part).exists():
@@ -147,9 +147,9 @@ def _run_commands(
             code = command(arguments)
         if code:
             raise CereflowError(
-                f"the command ended with exit code {code}",
+                f"the command ended with exit code {code}.",
                 where=line,
-                fix=f"read what it printed above, and {folders.out / 'logs'}",
+                fix=f"read what it printed above, and the files in {folders.out / 'logs'}.",
             )
 
 

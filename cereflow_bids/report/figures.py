@@ -142,9 +142,9 @@ def motion_plot(confounds: "pd.DataFrame") -> bytes:
     table = confounds.drop(columns="volume_type", errors="ignore").astype(float)
     if not np.isfinite(table[names].to_numpy()).any():
         raise InputError(
-            "no volume has a motion estimate",
+            "no volume has a motion estimate.",
             where="desc-confounds_timeseries.tsv",
-            fix="show the note that motion correction was skipped instead of the plot",
+            fix="show the note that motion correction was skipped instead of the plot.",
         )
     figure = light_figure(10.0, 3.9)
     grid = figure.subplots(3, 1, sharex=True)
@@ -170,9 +170,9 @@ def _cropped(
     brain = to_ras(np.asarray(mask) > 0, affine)
     if not (brain.data > 0.5).any():
         raise InputError(
-            "the brain mask is empty",
+            "the brain mask is empty.",
             where="desc-brain_mask.nii.gz",
-            fix="look at the reference image of the run; its contrast or coverage is unusual",
+            fix="look at the reference image of the run; its contrast or coverage is unusual.",
         )
     volumes = [to_ras(array, affine).data for array in (first, *others)]
     return crop_to(brain.data, *volumes, affine=brain.affine)

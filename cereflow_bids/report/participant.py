@@ -55,9 +55,11 @@ def build_participant_report(
     strangers = [run for run in runs if run.split("_")[0] != label]
     if strangers or not runs:
         raise UsageError(
-            f"runs of another participant: {', '.join(strangers)}" if runs else "no run to report",
+            f"runs of another participant: {', '.join(strangers)}."
+            if runs
+            else "there is no run to report.",
             where=label,
-            fix="give the runs of this participant",
+            fix="give the runs of this participant.",
         )
     writer = DerivativeWriter(out_dir)
     records = [read_run(writer, run) for run in runs]

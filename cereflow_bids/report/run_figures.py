@@ -68,6 +68,6 @@ def _load(
 
     path = writer.path(key, run=run)
     if not path.is_file():
-        raise InputError("the image is missing", where=path.name, fix=REDO)
+        raise InputError("the image is missing.", where=path.name, fix=REDO)
     image = nib.load(path)
     return np.asarray(image.dataobj), image.affine  # type: ignore[attr-defined]

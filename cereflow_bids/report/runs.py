@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TEXT_COLUMNS = {"name", "hemisphere", "group", "reason", "volume_type", "flags"}
-REDO = "delete the file and run the participant again"
+REDO = "delete the file and run the participant again."
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,9 @@ def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
     cbf, relative = (_sidecar(writer.path(key, run=run)) for key in ("cbf", "cbf_relative"))
     if not cbf.is_file() and not relative.is_file():
         raise InputError(
-            "there is neither a CBF map nor a relative perfusion map with its sidecar",
+            "there is neither a CBF map nor a relative perfusion map with its sidecar.",
             where=cbf.name,
-            fix="run the participant again; look into logs/ for the reason it stopped",
+            fix="run the participant again; look into logs/ for the reason it stopped.",
         )
     quality, flags = _quality(writer.path("quality", run=run))
     absolute = cbf.is_file()
@@ -144,18 +144,18 @@ def read_table(path: Path, key: str) -> "pd.DataFrame":
     import pandas as pd
 
     if not path.is_file():
-        raise InputError("the table is missing", where=path.name, fix=REDO)
+        raise InputError("the table is missing.", where=path.name, fix=REDO)
     table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     missing = [name for name in column_dictionary(key) if name not in table.columns]
     if missing:
-        raise InputError(f"the table lacks {', '.join(missing)}", where=path.name, fix=REDO)
+        raise InputError(f"the table lacks {', '.join(missing)}.", where=path.name, fix=REDO)
     for name in table.columns:
         if name not in TEXT_COLUMNS:
             try:
                 table[name] = table[name].replace({"n/a": "nan", "": "nan"}).astype(float)
             except ValueError as error:
                 raise InputError(
-                    f"column {name} holds something that is no number: {error}",
+                    f"column {name} holds something that is no number: {error}.",
                     where=path.name,
                     fix=REDO,
                 ) from error
@@ -165,7 +165,7 @@ def read_table(path: Path, key: str) -> "pd.DataFrame":
 def _quality(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
     table = read_table(path, "quality")
     if len(table) != 1:
-        raise InputError(f"{len(table)} rows instead of one", where=path.name, fix=REDO)
+        raise InputError(f"{len(table)} rows instead of one.", where=path.name, fix=REDO)
     row = table.iloc[0]
     flags = [flag.strip() for flag in str(row["flags"]).split(";")]
     measures = {str(name): float(row[name]) for name in table.columns if name != "flags"}
@@ -180,7 +180,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise InputError(f"no valid JSON: {error}", where=path.name, fix=REDO) from error
+        raise InputError(f"no valid JSON: {error}.", where=path.name, fix=REDO) from error
     if not isinstance(content, dict):
-        raise InputError("a JSON object was expected", where=path.name, fix=REDO)
+        raise InputError("a JSON object was expected.", where=path.name, fix=REDO)
     return content
