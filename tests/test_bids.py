@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cereflow_bids.bids.dataset import Selection, open_dataset, select_runs
+from cereflow_bids.bids.dataset import Selection, select_runs
 from cereflow_bids.bids.derivatives import DerivativeWriter
+from cereflow_bids.bids.index import open_dataset
 from cereflow_bids.bids.spec import column_dictionary, output_specs
 from cereflow_bids.errors import InputError, PendingError, UsageError
 
@@ -34,6 +35,7 @@ PASL = {
     "BolusCutOffTechnique": "Q2TIPS",
 }
 PAIRS = ("control", "label", "control", "label")
+TWO_D = {"MRAcquisitionType": "2D", "SliceTiming": [0, 0.1, 0.2]}
 
 
 @pytest.fixture
@@ -155,6 +157,11 @@ def without(key):
             InputError,
             "2 entries for 3 slices",
         ),
+        (PCASL | {"SliceEncodingDirection": "z", **TWO_D}, PAIRS, InputError, "i, j or k"),
+        (PCASL | {"ArterialSpinLabelingType": ["PCASL"]}, PAIRS, InputError, "PCASL, CASL or"),
+        (PCASL | {"MagneticFieldStrength": float("nan")}, PAIRS, InputError, "not a number"),
+        (PCASL | {"BackgroundSuppression": "true"}, PAIRS, InputError, "without quotes"),
+        (PCASL | {"RepetitionTimePreparation": 4000}, PAIRS, InputError, "milliseconds"),
         (PCASL, ("cbf",), InputError, "neither control and label nor deltam"),
         (PCASL, ("control", "tagged"), InputError, "tagged"),
         (
@@ -202,6 +209,52 @@ def test_a_truncated_image_is_told_and_does_not_stop_the_selection(dataset, tmp_
     image.write_bytes(image.read_bytes()[:40])
     _, (rejected,) = select_runs(open_dataset(tmp_path / "bids"), Selection())
     assert "cannot be read" in str(rejected.error)
+
+
+@pytest.mark.parametrize("content", ['{"a": ', "[1, 2]"])
+def test_a_sidecar_that_is_no_json_object_costs_only_its_own_run(dataset, tmp_path, content):
+    dataset(PCASL)
+    good = tmp_path / "bids" / "sub-01"
+    bad = tmp_path / "bids" / "sub-02" / "perf"
+    bad.mkdir(parents=True)
+    for path in (good / "perf").iterdir():
+        shutil.copyfile(path, bad / path.name.replace("sub-01", "sub-02"))
+    (bad / "sub-02_asl.json").write_text(content)
+    (run,), (rejected,) = select_runs(open_dataset(tmp_path / "bids"), Selection())
+    assert run.participant == "01"
+    assert "JSON" in str(rejected.error)
+
+
+def test_two_m0_images_of_one_run_are_not_chosen_between(dataset, tmp_path):
+    m0 = {"RepetitionTimePreparation": 6.0, "IntendedFor": "bids::sub-01/perf/sub-01_asl.nii.gz"}
+    dataset(PCASL | {"M0Type": "Separate", "PhaseEncodingDirection": "j"}, m0=m0)
+    folder = tmp_path / "bids" / "sub-01" / "perf"
+    for name in ("m0scan.nii.gz", "m0scan.json"):
+        shutil.copyfile(folder / f"sub-01_{name}", folder / f"sub-01_dir-PA_{name}")
+    _, (rejected,) = select_runs(open_dataset(tmp_path / "bids"), Selection())
+    assert "2 M0 images" in str(rejected.error)
+    (folder / "sub-01_dir-PA_m0scan.json").write_text(
+        json.dumps(m0 | {"PhaseEncodingDirection": "j-"})
+    )
+    (folder / "sub-01_m0scan.json").write_text(json.dumps(m0 | {"PhaseEncodingDirection": "j"}))
+    run = only_run(select_runs(open_dataset(tmp_path / "bids"), Selection()))
+    assert run.calibration.m0_file.name == "sub-01_m0scan.nii.gz"
+
+
+def test_an_index_is_used_only_while_it_is_true(dataset, tmp_path):
+    dataset(PCASL)
+    bids, database = tmp_path / "bids", tmp_path / "database"
+
+    def delays():
+        runs, _ = select_runs(open_dataset(bids, database), Selection())
+        return [run.labeling.post_labeling_delay.value for run in runs]
+
+    assert delays() == [1.8]
+    made = (database / "layout_index.sqlite").stat().st_mtime_ns
+    assert delays() == [1.8]
+    assert (database / "layout_index.sqlite").stat().st_mtime_ns == made
+    (bids / "sub-01/perf/sub-01_asl.json").write_text(json.dumps(PCASL | {"PostLabelingDelay": 2}))
+    assert delays() == [2.0]
 
 
 def test_an_unknown_participant_is_a_usage_error(dataset, tmp_path):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cereflow_bids.bids.index import check_json
 from cereflow_bids.bids.m0_metadata import read_calibration
 from cereflow_bids.bids.metadata import read_labeling
 from cereflow_bids.bids.run import VOLUME_TYPES, AslRun
@@ -18,15 +21,6 @@ if TYPE_CHECKING:
     from bids import BIDSLayout
     from bids.layout import BIDSFile
 
-ENTITIES = {
-    "subject": "sub",
-    "session": "ses",
-    "task": "task",
-    "acquisition": "acq",
-    "reconstruction": "rec",
-    "direction": "dir",
-    "run": "run",
-}
 ACQUISITION_KEYS = (
     "Manufacturer",
     "ManufacturersModelName",
@@ -59,25 +53,6 @@ class Rejected:
     error: CereflowError
 
 
-def open_dataset(bids_dir: Path, database_dir: Path | None = None) -> BIDSLayout:
-    """Index a raw dataset; nothing is written into it.
-
-    Raises
-    ------
-    UsageError
-        If the folder is not a BIDS dataset.
-    """
-    from bids import BIDSLayout
-
-    if not (bids_dir / "dataset_description.json").is_file():
-        raise UsageError(
-            "no dataset_description.json, so this is not a BIDS dataset.",
-            where=str(bids_dir),
-            fix="give the top folder of the dataset; cereflow-convert makes one from DICOM.",
-        )
-    return BIDSLayout(bids_dir, validate=False, derivatives=False, database_path=database_dir)
-
-
 def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun], list[Rejected]]:
     """Build the AslRun of each selected ``_asl`` file; a bad one never stops the others.
 
@@ -94,12 +69,22 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
             fix=f"choose from {', '.join(sorted(known)) or 'none: the dataset is empty'}.",
         )
     runs, rejected = [], []
+    stems: set[str] = set()
     for image in _asl_files(layout, selection):
-        stem = run_stem(image.entities)
+        stem = run_stem(image)
         try:
+            _check_single(stem, stems, image)
             runs.append(build_run(layout, image))
         except CereflowError as error:
             rejected.append(Rejected(stem, image.entities["subject"], error))
+        except Exception as error:  # noqa: BLE001
+            # Whatever is wrong with one run's files must not stop the others.
+            told = InputError(
+                f"its files cannot be understood ({type(error).__name__}: {error}).",
+                where=image.relpath,
+                fix="check image, sidecar and aslcontext.tsv with the BIDS validator.",
+            )
+            rejected.append(Rejected(stem, image.entities["subject"], told))
     if not runs and not rejected:
         raise UsageError(
             "no _asl image matches.", fix="check --participant-label, --session-label and filters."
@@ -107,11 +92,9 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
     return runs, rejected
 
 
-def run_stem(entities: dict[str, Any]) -> str:
-    """Return the entities of a file without its suffix, in BIDS order."""
-    return "_".join(
-        f"{short}-{entities[name]}" for name, short in ENTITIES.items() if name in entities
-    )
+def run_stem(image: BIDSFile) -> str:
+    """Return the entities of an ``_asl`` file as its name has them, without the suffix."""
+    return str(image.filename).rpartition("_asl.")[0]
 
 
 def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
@@ -127,6 +110,7 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
     shape = _shape(path, where)
     n_volumes = shape[3] if len(shape) > 3 else 1
     context_file, context = _context(layout, path, where, n_volumes)
+    check_json(path.with_name(f"{run_stem(image)}_asl.json"))
     sidecar = Sidecar(layout.get_metadata(image.path), where)
     used = [k for k, kind in enumerate(context) if kind in ("control", "label", "deltam")]
     if not used:
@@ -140,7 +124,7 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
     m0 = _m0scan(layout, image) if sidecar.values.get("M0Type") == "Separate" else None
     files = [path, context_file, *([m0[0]] if m0 else [])]
     return AslRun(
-        stem=run_stem(image.entities),
+        stem=run_stem(image),
         participant=image.entities["subject"],
         session=image.entities.get("session"),
         asl=path,
@@ -169,6 +153,16 @@ def _check_scaling(sidecar: Sidecar, context: Sequence[str]) -> None:
         )
 
 
+def _check_single(stem: str, seen: set[str], image: BIDSFile) -> None:
+    if stem in seen:
+        raise InputError(
+            "there are two images of this name.",
+            where=image.relpath,
+            fix="keep either .nii or .nii.gz.",
+        )
+    seen.add(stem)
+
+
 def _asl_files(layout: BIDSLayout, selection: Selection) -> list[BIDSFile]:
     query: dict[str, Any] = {"suffix": "asl", "extension": [".nii", ".nii.gz"]}
     if selection.participants:
@@ -176,8 +170,13 @@ def _asl_files(layout: BIDSLayout, selection: Selection) -> list[BIDSFile]:
     if selection.sessions:
         query["session"] = list(selection.sessions)
     query |= (selection.filters or {}).get("asl", {})
-    found = layout.get(**query)
-    return sorted(found, key=lambda image: run_stem(image.entities))
+    try:
+        found = layout.get(**query)
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"the filters are not understood ({error}).", fix="name BIDS entities as pybids does."
+        ) from error
+    return sorted(found, key=lambda image: str(image.filename))
 
 
 def _shape(path: Path, where: str) -> tuple[int, ...]:
@@ -186,7 +185,7 @@ def _shape(path: Path, where: str) -> tuple[int, ...]:
 
     try:
         image: Any = nib.load(path)
-    except (ImageFileError, OSError, EOFError) as error:
+    except (ImageFileError, OSError, EOFError, zlib.error) as error:
         raise InputError(
             "the image cannot be read: it is truncated or no NIfTI.",
             where=where,
@@ -215,11 +214,11 @@ def _context(
             where=where,
             fix="add it: one column volume_type, one row per volume.",
         )
-    header, *rows = Path(found).read_text(encoding="utf-8-sig").split("\n")
-    column = header.strip().split("\t").index("volume_type") if "volume_type" in header else -1
-    context = tuple(row.split("\t")[column].strip() for row in rows if row.strip())
+    with Path(found).open(encoding="utf-8-sig", newline="") as text:
+        rows = list(csv.DictReader(text, delimiter="\t", restval=""))
+    context = tuple(str(row.get("volume_type", "")).strip() for row in rows)
     bad = sorted(set(context) - set(VOLUME_TYPES))
-    if column < 0 or bad:
+    if not context or bad:
         raise InputError(
             f"aslcontext.tsv has no volume_type column, or unknown types ({', '.join(bad)}).",
             where=where,
@@ -239,9 +238,19 @@ def _m0scan(layout: BIDSLayout, image: BIDSFile) -> tuple[Path, Sidecar] | None:
     query = {key: image.entities[key] for key in ("subject", "session") if key in image.entities}
     found = layout.get(suffix="m0scan", extension=[".nii", ".nii.gz"], **query)
     candidates = [(Path(m.path), layout.get_metadata(m.path)) for m in found]
-    intended = [c for c in candidates if _intends(c[1].get("IntendedFor"), Path(image.path).name)]
+    intended = [c for c in candidates if _intends(c[1].get("IntendedFor"), str(image.filename))]
     silent = [c for c in candidates if "IntendedFor" not in c[1]]
     chosen = intended or (silent if len(silent) == 1 else [])
+    if len(chosen) > 1:
+        # Pairs of opposite phase encoding are common; the run's own direction fits it.
+        own = layout.get_metadata(image.path).get("PhaseEncodingDirection")
+        chosen = [c for c in chosen if own and c[1].get("PhaseEncodingDirection") == own]
+        if len(chosen) != 1:
+            raise InputError(
+                f"{len(intended)} M0 images name this run in IntendedFor.",
+                where=image.relpath,
+                fix="let one of them do so, or give them different PhaseEncodingDirection.",
+            )
     if not chosen:
         return None
     path, values = chosen[0]
@@ -250,7 +259,7 @@ def _m0scan(layout: BIDSLayout, image: BIDSFile) -> tuple[Path, Sidecar] | None:
 
 def _intends(value: Any, name: str) -> bool:
     targets = value if isinstance(value, list) else [value]
-    return any(isinstance(target, str) and target.endswith(f"/{name}") for target in targets)
+    return any(isinstance(target, str) and target.rpartition("/")[2] == name for target in targets)
 
 
 def _fingerprint(files: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:

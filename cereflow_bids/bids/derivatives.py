@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cereflow_bids import __version__
+from cereflow_bids.atomic import write_atomically
 from cereflow_bids.bids.spec import OutputSpec, column_dictionary, output_specs
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class DerivativeWriter:
         image = nib.Nifti1Image(array.astype(kind), np.asarray(affine))
         image.header.set_xyzt_units("mm", "sec")
         path = self.path(key, run)
-        _atomically(path, lambda temporary: nib.save(image, temporary))
+        write_atomically(path, lambda temporary: nib.save(image, temporary))
         spec = output_specs()[key]
         content = {"Description": spec.description} | ({"Units": spec.units} if spec.units else {})
         _write_json(_sidecar_of(path), content | dict(sidecar or {}))
@@ -98,7 +98,13 @@ class DerivativeWriter:
     def write_bytes(self, key: str, content: bytes, run: str = "", participant: str = "") -> Path:
         """Write a file that is made elsewhere, such as a figure or a report."""
         path = self.path(key, run, participant)
-        _atomically(path, lambda temporary: Path(temporary).write_bytes(content))
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        return path
+
+    def write_with(self, key: str, run: str, write: Callable[[Path], object]) -> Path:
+        """Let a library write the file: it is given a temporary path with the right ending."""
+        path = self.path(key, run)
+        write_atomically(path, write)
         return path
 
     def write_dataset_description(self, sources: list[dict[str, str]] | None = None) -> None:
@@ -115,7 +121,7 @@ class DerivativeWriter:
         ignore = self.out_dir / ".bidsignore"
         lines = "\n".join(IGNORED) + "\n"
         if not ignore.exists() or ignore.read_text(encoding="utf-8") != lines:
-            _atomically(ignore, lambda temporary: Path(temporary).write_text(lines))
+            write_atomically(ignore, lambda temporary: temporary.write_text(lines))
 
 
 def _folder(spec: OutputSpec, run: str, subject: str) -> Path:
@@ -133,7 +139,7 @@ def _sidecar_of(path: Path) -> Path:
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    _atomically(path, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def _plain(value: Any) -> Any:
@@ -147,17 +153,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "n/a"
     return value
-
-
-def _atomically(path: Path, write: Callable[[str], object]) -> None:
-    """Write under a temporary name in the same folder, then rename: a reader sees all or nothing.
-
-    The temporary name keeps the endings, because writers choose the format by them.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    try:
-        write(str(temporary))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,6 +10,9 @@ from cereflow_bids.bids.run import Calibration, Labeling
 from cereflow_bids.bids.sidecar import Sidecar
 from cereflow_bids.errors import InputError
 
+LONGEST_TR = 60.0
+"""A repetition time beyond this, s, is in milliseconds."""
+
 
 def read_calibration(
     sidecar: Sidecar,
@@ -38,7 +41,7 @@ def read_calibration(
             "sequence has one.",
         )
     kind = sidecar.values.get("M0Type")
-    suppressed = sidecar.values.get("BackgroundSuppression")
+    suppressed = sidecar.flag("BackgroundSuppression")
     if kind == "Separate":
         return _separate(sidecar, m0)
     if kind == "Included":
@@ -72,6 +75,12 @@ def _tr(sidecar: Sidecar, volumes: Sequence[int], n_volumes: int) -> Parameter:
             where=sidecar.where,
             fix=f"add {key}, in seconds, above 0.",
         )
+    if value > LONGEST_TR:
+        raise InputError(
+            f"{key} is {value:g} s: it looks like milliseconds.",
+            where=sidecar.where,
+            fix=f"give {key} in seconds.",
+        )
     return Parameter(key, value, "s", sidecar.origin(key), "of the M0 images")
 
 
@@ -83,7 +92,7 @@ def _separate(sidecar: Sidecar, m0: tuple[Path, Sidecar] | None) -> Calibration:
             fix="add the _m0scan with IntendedFor, or correct M0Type.",
         )
     path, own = m0
-    times = own.number("EchoTime"), sidecar.number("EchoTime")
+    times = _echo_time(own), _echo_time(sidecar)
     differ = None not in times and times[0] != times[1]
     return Calibration(
         "separate",
@@ -93,6 +102,12 @@ def _separate(sidecar: Sidecar, m0: tuple[Path, Sidecar] | None) -> Calibration:
         else _tr(own, [0], len(own.values["RepetitionTimePreparation"])),
         echo_times=(float(times[0] or 0), float(times[1] or 0)) if differ else None,
     )
+
+
+def _echo_time(sidecar: Sidecar) -> float | None:
+    """Return the echo time, None where it is unknown or there are several."""
+    value = sidecar.values.get("EchoTime")
+    return None if isinstance(value, list) else sidecar.number("EchoTime")
 
 
 def _included(sidecar: Sidecar, context: Sequence[str]) -> Calibration:

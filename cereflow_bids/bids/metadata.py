@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from cereflow_bids.bids.parameters import DEFAULT, DERIVED, Parameter
-from cereflow_bids.bids.run import Labeling
+from cereflow_bids.bids.run import Labeling, LabelingType
 from cereflow_bids.bids.sidecar import Sidecar
 from cereflow_bids.errors import InputError, PendingError
 from cereflow_bids.perfusion.constants import (
@@ -48,13 +49,13 @@ def read_labeling(
         If a value cannot be right.
     """
     kind = sidecar.values.get("ArterialSpinLabelingType")
-    if kind not in LABELING_EFFICIENCY:
+    if not isinstance(kind, str) or kind not in LABELING_EFFICIENCY:
         raise InputError(
             f"ArterialSpinLabelingType is {kind!r}.",
             where=sidecar.where,
             fix="set it to PCASL, CASL or PASL.",
         )
-    if sidecar.values.get("LookLocker") is True:
+    if sidecar.flag("LookLocker"):
         raise InputError(
             "LookLocker readouts are not modelled: each excitation depletes the label.",
             where=sidecar.where,
@@ -66,7 +67,7 @@ def read_labeling(
     _require(times, sidecar)
     efficiency, notes = _efficiency(sidecar, kind)
     labeling = Labeling(
-        kind=kind,
+        kind=cast("LabelingType", kind),
         post_labeling_delay=_time("PostLabelingDelay", times["PostLabelingDelay"], sidecar),
         labeling_duration=None
         if pulsed
@@ -105,7 +106,7 @@ def _time(key: str, value: float | None, sidecar: Sidecar) -> Parameter:
 
 
 def _bolus_cutoff(sidecar: Sidecar) -> Parameter | None:
-    if sidecar.values.get("BolusCutOffFlag") is not True:
+    if not sidecar.flag("BolusCutOffFlag"):
         return None
     value = sidecar.values.get("BolusCutOffDelayTime")
     first = value[0] if isinstance(value, list) and value else value
@@ -134,7 +135,7 @@ def _efficiency(sidecar: Sidecar, kind: str) -> tuple[Parameter, list[str]]:
             )
         return Parameter("LabelingEfficiency", given, "", sidecar.origin("LabelingEfficiency")), []
     base = LABELING_EFFICIENCY[kind]
-    if sidecar.values.get("BackgroundSuppression") is not True:
+    if not sidecar.flag("BackgroundSuppression"):
         return Parameter("LabelingEfficiency", base, "", DEFAULT, f"{kind}, Alsop 2015"), []
     pulses = sidecar.number("BackgroundSuppressionNumberPulses")
     if pulses is None:
@@ -173,7 +174,13 @@ def _t1_blood(sidecar: Sidecar) -> Parameter:
 
 
 def _slice_axis(sidecar: Sidecar) -> tuple[int, bool]:
-    direction = str(sidecar.values.get("SliceEncodingDirection", "k"))
+    direction = sidecar.values.get("SliceEncodingDirection", "k")
+    if direction not in ("i", "i-", "j", "j-", "k", "k-"):
+        raise InputError(
+            f"SliceEncodingDirection is {direction!r}.",
+            where=sidecar.where,
+            fix="set it to i, j or k, with a minus for reversed order.",
+        )
     return "ijk".index(direction[0]), direction.endswith("-")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +35,28 @@ class Sidecar:
         value = self.values.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if not _is_number(value):
             raise InputError(
                 f"{key} is {value!r}, not a number.", where=self.where, fix=f"correct {key}."
             )
         return float(value)
+
+    def flag(self, key: str) -> bool | None:
+        """Return true or false, None if the key is missing.
+
+        Raises
+        ------
+        InputError
+            If it is something else, such as the text "true".
+        """
+        value = self.values.get(key)
+        if value is None or isinstance(value, bool):
+            return value
+        raise InputError(
+            f"{key} is {value!r}, neither true nor false.",
+            where=self.where,
+            fix=f"write {key} as true or false, without quotes.",
+        )
 
     def per_volume(self, key: str, volumes: Sequence[int], n_volumes: int) -> float | None:
         """Return a value that may be one number or one per volume, as it is for some volumes.
@@ -51,7 +69,7 @@ class Sidecar:
         value = self.values.get(key)
         if not isinstance(value, list):
             return self.number(key)
-        numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+        numeric = all(_is_number(entry) for entry in value)
         if not numeric or len(value) != n_volumes:
             raise InputError(
                 f"{key} has {len(value)} entries for {n_volumes} volumes, or entries that are not "
@@ -68,3 +86,8 @@ class Sidecar:
                 fix="split the series, or wait for multi-delay support.",
             )
         return chosen[0]
+
+
+def _is_number(value: Any) -> bool:
+    """Tell a finite number; JSON readers let NaN through."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+
+from cereflow_bids.atomic import write_atomically
 
 State = Literal["waiting", "running", "done", "failed", "pending"]
 
@@ -49,12 +50,11 @@ class Status:
 
 def write_status(out_dir: Path, status: Status) -> None:
     """Write a run's record, stamped with the present time."""
-    path = _path(out_dir, status.run)
-    path.parent.mkdir(parents=True, exist_ok=True)
     stamped = replace(status, since=datetime.now(UTC).isoformat(timespec="seconds"))
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
-    temporary.write_text(json.dumps(asdict(stamped), indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    text = json.dumps(asdict(stamped), indent=1) + "\n"
+    write_atomically(
+        _path(out_dir, status.run), lambda path: path.write_text(text, encoding="utf-8")
+    )
 
 
 def read_status(out_dir: Path, run: str) -> Status | None:

@@ -1,0 +1,27 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Write under a temporary name in the same folder, then rename: a reader sees all or nothing.
+
+    Parameters
+    ----------
+    path
+        Where the file shall be; folders are made.
+    write
+        Writes the content to the path it is given. That one keeps the endings of `path`, because
+        writers choose the format by them.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,124 @@
+"""Indexing a raw dataset with pybids, and reusing an index only while it is true."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cereflow_bids.atomic import write_atomically
+from cereflow_bids.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from bids import BIDSLayout
+
+IGNORED = (re.compile(r"^/(code|models|sourcedata|stimuli|derivatives)"), re.compile(r"/\."))
+DIGEST = "cereflow_bids_index.sha256"
+
+
+def open_dataset(bids_dir: Path, database_dir: Path | None = None) -> BIDSLayout:
+    """Index a raw dataset; nothing is written into it.
+
+    Parameters
+    ----------
+    bids_dir
+        Top folder of the dataset.
+    database_dir
+        Where an index is kept. It is made anew when a file of the dataset was added, removed or
+        changed since, or when it is another dataset's.
+
+    Raises
+    ------
+    UsageError
+        If the folder is not a BIDS dataset.
+    """
+    if not (bids_dir / "dataset_description.json").is_file():
+        raise UsageError(
+            "no dataset_description.json, so this is not a BIDS dataset.",
+            where=str(bids_dir),
+            fix="give the top folder of the dataset; cereflow-convert makes one from DICOM.",
+        )
+    if database_dir is None:
+        return _index(bids_dir, None, reset=False)
+    digest = _digest(bids_dir)
+    known = database_dir / DIGEST
+    fresh = known.is_file() and known.read_text(encoding="utf-8") == digest
+    layout = _index(bids_dir, database_dir, reset=not fresh)
+    write_atomically(known, lambda path: path.write_text(digest, encoding="utf-8"))
+    return layout
+
+
+def check_json(sidecar: Path) -> None:
+    """Refuse a sidecar that is no JSON object; a missing one may be inherited.
+
+    Raises
+    ------
+    InputError
+        With the place of the mistake.
+    """
+    if not sidecar.is_file():
+        return
+    try:
+        content = json.loads(sidecar.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"the sidecar is no valid JSON ({error}).", where=sidecar.name, fix="correct it."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            "the sidecar is no JSON object.", where=sidecar.name, fix="put its keys into {}."
+        )
+
+
+def _index(bids_dir: Path, database_dir: Path | None, *, reset: bool) -> BIDSLayout:
+    from bids import BIDSLayout, BIDSLayoutIndexer
+
+    def layout(ignored: list[Path]) -> BIDSLayout:
+        return BIDSLayout(
+            bids_dir,
+            validate=False,
+            derivatives=False,
+            database_path=database_dir,
+            reset_database=reset,
+            indexer=BIDSLayoutIndexer(
+                validate=False, ignore=[*IGNORED, *(_exactly(path, bids_dir) for path in ignored)]
+            ),
+        )
+
+    try:
+        return layout([])
+    except (OSError, TypeError, ValueError):
+        # pybids gives up at the first sidecar it cannot read: leave those out, and their runs are
+        # rejected one by one.
+        damaged = _damaged_sidecars(bids_dir)
+        if not damaged:
+            raise
+        return layout(damaged)
+
+
+def _exactly(path: Path, bids_dir: Path) -> re.Pattern[str]:
+    return re.compile(f"^/{re.escape(path.relative_to(bids_dir).as_posix())}$")
+
+
+def _damaged_sidecars(bids_dir: Path) -> list[Path]:
+    damaged = []
+    for path in sorted(bids_dir.glob("sub-*/**/*.json")):
+        try:
+            check_json(path)
+        except InputError:
+            damaged.append(path)
+    return damaged
+
+
+def _digest(bids_dir: Path) -> str:
+    """Return a digest of the dataset's place and of its files' names, sizes and times."""
+    digest = hashlib.sha256(str(bids_dir.resolve()).encode())
+    for folder, folders, names in os.walk(bids_dir):
+        folders[:] = sorted(n for n in folders if n not in ("derivatives", "sourcedata", ".git"))
+        for name in sorted(names):
+            stat = Path(folder, name).stat()
+            digest.update(f"{folder}/{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
