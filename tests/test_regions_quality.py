@@ -44,6 +44,15 @@ def test_regions_that_were_not_imaged_have_no_numbers_but_a_reason(table):
     assert table.loc[[3, 4], ["mean", "median", "sd", "asymmetry"]].isna().all(axis=None)
 
 
+@pytest.mark.parametrize("seen", [1, 2])
+def test_half_a_brain_has_no_asymmetry(seen):
+    labels = np.repeat([1, 2], 20)[:, None, None]
+    mask, values = labels == seen, np.full(labels.shape, 50.0)
+    table = regional_statistics(values, labels, mask, {seen: 1.0}, REGIONS)
+    assert table["asymmetry"].isna().all()
+    assert table["mean"].notna().sum() == 1
+
+
 def test_imaged_fraction_counts_the_atlas_voxels_in_the_mask():
     atlas = np.array([[0, 1, 1, 1, 1, 5]])
     mask = np.array([[True, True, False, False, False, True]])

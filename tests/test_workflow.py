@@ -1,7 +1,12 @@
 """The participant level on a phantom with known truth: numbers, resume, failures, exit codes."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -226,12 +231,12 @@ def test_group_level_summarises_what_is_done(processed, cohort):
 
 
 @pytest.mark.parametrize(
-    ("output", "told"),
-    [(".", "dataset itself"), ("sub-01/derivatives", "inside the raw data")],
+    "output",
+    [".", "sub-01/derivatives", "derivatives", "out"],
 )
-def test_output_into_raw_data_is_refused(cohort, output, told, capsys):
+def test_output_into_raw_data_is_refused(cohort, output, capsys):
     assert main([str(cohort), str(cohort / output), "participant"]) == 2
-    assert told in capsys.readouterr().err
+    assert "output_dir lies inside the raw dataset" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -250,3 +255,80 @@ def test_usage_errors_have_exit_code_2_and_no_traceback(
     message = capsys.readouterr().err
     assert "To fix:" in message
     assert "Traceback" not in message
+
+
+def two_phantoms(cohort, folder):
+    """Return a dataset with the phantom twice."""
+    bids = folder / "bids"
+    for label in ("01", "04"):
+        (bids / f"sub-{label}" / "perf").mkdir(parents=True)
+        for path in (cohort / "sub-01" / "perf").iterdir():
+            copy = bids / f"sub-{label}" / "perf" / path.name.replace("sub-01", f"sub-{label}")
+            shutil.copyfile(path, copy)
+    shutil.copyfile(cohort / "dataset_description.json", bids / "dataset_description.json")
+    return bids
+
+
+def workers(pid: int) -> list[int]:
+    """Return the processes that do the work: children of the server that forks them (Linux)."""
+    found = [pid]
+    for _ in range(2):
+        tasks = [task for one in found for task in Path(f"/proc/{one}/task").iterdir()]
+        found = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds workers through /proc")
+def test_a_killed_worker_costs_its_runs_and_not_the_call(cohort, tmp_path):
+    bids, out = two_phantoms(cohort, tmp_path), tmp_path / "out"
+    words = [str(bids), str(out), "participant", "-w", str(tmp_path / "work"), "--nprocs", "2"]
+    code = f"import sys; from cereflow_bids.cli.cereflow import main; sys.exit(main({words!r}))"
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not any(status.step == "Reference" for status in read_statuses(out)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(workers(process.pid)[0], signal.SIGKILL)
+    _, told = process.communicate(timeout=180)
+    assert process.returncode == 1
+    failed = [status for status in read_statuses(out) if status.state == "failed"]
+    assert failed
+    assert all("killed" in status.message and "--mem-mb" in status.fix for status in failed)
+    assert {status.state for status in read_statuses(out)} <= {"failed", "done"}
+    assert "Traceback" not in told
+
+
+def test_a_damaged_result_is_made_again(processed, cohort, tmp_path):
+    out, work, _ = processed
+    copies = tmp_path / "out", tmp_path / "work"
+    for source, copy in zip((out, work), copies, strict=True):
+        shutil.copytree(source, copy)
+    steps = copies[1] / "participants" / "sub_01"
+    (steps / "perfusion" / "result_perfusion.pklz").write_bytes(b"\x80\x04no pickle")
+    (steps / "tissue" / "result_tissue.pklz").write_bytes(b"")
+    (copies[0] / "logs" / "status" / "sub-01.json").write_text("")
+    assert call(cohort, *copies) == 0
+    assert files_of(copies[0] / "sub-01") == files_of(out / "sub-01")
+
+
+def test_the_reason_of_a_failure_is_not_overwritten_by_other_steps(cohort, tmp_path, capsys):
+    words = [str(cohort), str(tmp_path / "out"), "participant", "--participant-label", "01"]
+    more = ["-w", str(tmp_path / "work"), "--nprocs", "2", "--quantification", "ge-product"]
+    assert main([*words, *more]) == 1
+    assert "use --quantification consensus" in capsys.readouterr().err
+
+
+def test_old_maps_do_not_outlive_a_failure(processed, cohort, tmp_path):
+    out, work, _ = processed
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    assert (copy / "sub-01/perf/sub-01_cbf.nii.gz").is_file()
+    assert call(cohort, copy, work, "--quantification", "ge-product") == 1
+    assert not list((copy / "sub-01").rglob("*_cbf.nii.gz"))
+
+
+def test_the_work_folder_may_not_lie_in_the_raw_data(cohort, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(cohort)
+    assert main([str(cohort), str(tmp_path / "out"), "participant"]) == 2
+    assert "--work-dir lies inside" in capsys.readouterr().err
+    assert not (cohort / "work").exists()

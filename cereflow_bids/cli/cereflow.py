@@ -54,6 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CereflowError as error:
         print(f"cereflow: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        # No permission, no space, a file where a folder should be: the user's machine, not a bug.
+        print(f"cereflow: {error.filename or 'file system'}: {error.strerror}.", file=sys.stderr)
+        return UsageError.exit_code
 
 
 def _add_selection(group: Any) -> None:
@@ -113,7 +117,7 @@ def _add_science(group: Any) -> None:
     )
     group.add_argument(
         "--random-seed",
-        type=int,
+        type=_seed,
         default=0,
         metavar="N",
         help="seed of registration; the same seed gives the same bits (default: %(default)s)",
@@ -142,7 +146,7 @@ def _add_execution(group: Any) -> None:
         type=_whole,
         default=1,
         metavar="N",
-        help="threads per process (default: %(default)s)",
+        help="threads of brain extraction; no other step gains by them (default: %(default)s)",
     )
     group.add_argument(
         "--mem-mb", "--mem_mb", type=_whole, metavar="MB", help="memory for all processes together"
@@ -170,6 +174,7 @@ def _group(arguments: argparse.Namespace) -> int:
     result = build_group(arguments.bids_dir.resolve(), arguments.output_dir.resolve())
     for path in result.paths:
         print(path)
+    print(result.summary())
     return 0
 
 
@@ -180,6 +185,12 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     from cereflow_bids.workflow.settings import Science, Settings
 
     _check_folders(arguments.bids_dir, arguments.output_dir)
+    for option, folder in (
+        ("--work-dir", arguments.work_dir),
+        ("--bids-database-dir", arguments.bids_database_dir),
+    ):
+        if folder is not None:
+            _check_outside(arguments.bids_dir, folder, option)
     return Settings(
         bids_dir=arguments.bids_dir.resolve(),
         out_dir=arguments.output_dir.resolve(),
@@ -209,18 +220,19 @@ def _check_folders(bids_dir: Path, output_dir: Path) -> None:
     """Refuse what would write into the raw data."""
     if not bids_dir.is_dir():
         raise UsageError("there is no such folder.", where=str(bids_dir), fix="check the path.")
-    raw, out = bids_dir.resolve(), output_dir.resolve()
-    if out == raw:
+    _check_outside(bids_dir, output_dir, "output_dir")
+
+
+def _check_outside(bids_dir: Path, folder: Path, option: str) -> None:
+    """Refuse a folder in the raw dataset, unless under its derivatives/."""
+    raw, inside = bids_dir.resolve(), folder.resolve()
+    if not inside.is_relative_to(raw):
+        return
+    parts = inside.relative_to(raw).parts
+    if not parts or parts[0] != "derivatives" or len(parts) < 2:
         raise UsageError(
-            "the output folder is the dataset itself.",
-            where=str(output_dir),
-            fix=f"choose another one, such as {bids_dir / 'derivatives' / 'cereflow'}.",
-        )
-    inside = out.relative_to(raw).parts if out.is_relative_to(raw) else ()
-    if inside and inside[0].startswith(("sub-", "sourcedata")):
-        raise UsageError(
-            "the output folder lies inside the raw data.",
-            where=str(output_dir),
+            f"{option} lies inside the raw dataset, which is never written to.",
+            where=str(folder),
             fix=f"choose another one, such as {bids_dir / 'derivatives' / 'cereflow'}.",
         )
 
@@ -236,13 +248,21 @@ def _filters(path: Path | None) -> dict[str, Any] | None:
         raise UsageError(
             f"the filter file cannot be read ({error}).", where=str(path), fix="give valid JSON."
         ) from error
-    if not isinstance(content, dict) or not set(content) <= {"asl"}:
+    wanted = content.get("asl", {}) if isinstance(content, dict) else None
+    if not isinstance(wanted, dict) or {"suffix", "extension"} & set(wanted):
         raise UsageError(
-            "the filter file must be an object whose only key is asl.",
+            'the filter file must be an object with "asl" in it, with filters on entities.',
             where=str(path),
-            fix='write, for example, {"asl": {"acquisition": "3D"}}.',
+            fix='write, for example, {"asl": {"acquisition": "3D"}}; other keys are ignored.',
         )
-    return content
+    return {"asl": wanted}
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
 
 
 def _whole(text: str) -> int:

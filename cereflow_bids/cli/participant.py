@@ -24,7 +24,7 @@ def run(settings: Settings, *, dry_run: bool = False) -> int:
     if settings.validate:
         for line in validate(settings.bids_dir):
             print(f"BIDS validator: {line}", file=sys.stderr)
-    plan = make_plan(settings)
+    plan = make_plan(settings, dry=dry_run)
     if dry_run:
         _tell_plan(plan)
         return 0

@@ -63,8 +63,8 @@ def estimate_motion(
     if min(index.size for index in indices.values()) < 2:
         return Motion(
             matrices,
-            "Motion correction skipped: the series has fewer than two control and label volumes "
-            "(one-average data).",
+            "Motion correction skipped: the series does not have at least two control and two "
+            "label volumes to compare.",
         )
     references = {kind: _most_typical(series, index) for kind, index in indices.items()}
     home = series[..., references["control"]]

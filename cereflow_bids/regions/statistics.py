@@ -82,7 +82,9 @@ def imaged_fraction(
 
 
 def asymmetry(table: pd.DataFrame) -> pd.Series:
-    """Return 200·(L − R)/(L + R) of the means, %, on both rows of each pair; NaN without a pair.
+    """Return 200·(L − R)/(L + R) of the means, %, on both rows of each pair.
+
+    NaN unless both are above 0: the index has no bounds otherwise.
 
     Parameters
     ----------
@@ -90,9 +92,10 @@ def asymmetry(table: pd.DataFrame) -> pd.Series:
         With name, hemisphere and mean.
     """
     pairs = table[table["hemisphere"].isin(["L", "R"])]
-    sides = pairs.pivot_table(index="name", columns="hemisphere", values="mean")
-    total = (sides["L"] + sides["R"]).where(lambda value: value > 0)
-    index = 200 * (sides["L"] - sides["R"]) / total
+    means = pairs.pivot_table(index="name", columns="hemisphere", values="mean")
+    sides = means.reindex(columns=["L", "R"])
+    sides = sides.where(sides > 0)
+    index = 200 * (sides["L"] - sides["R"]) / (sides["L"] + sides["R"])
     return table["name"].map(index).where(table["hemisphere"].isin(["L", "R"]))
 
 

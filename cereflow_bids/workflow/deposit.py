@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.run import AslRun
-from cereflow_bids.bids.spec import output_specs
 from cereflow_bids.imaging.registration import write_itk
 from cereflow_bids.imaging.resampling import resample
 from cereflow_bids.imaging.standard_space import downsample
@@ -64,16 +64,6 @@ def deposit(run: AslRun, out_dir: Path, paths: dict[str, str], notes: list[str])
     return written
 
 
-def remove_stale(run: AslRun, out_dir: Path) -> None:
-    """Remove a run's earlier outputs that exist on a condition, so that none outlives it."""
-    writer = DerivativeWriter(out_dir)
-    for key, spec in output_specs().items():
-        if "{run}" in spec.name and spec.when != "always":
-            path = writer.path(key, run.stem)
-            for stale in (path, path.with_name(path.name.partition(".")[0] + ".json")):
-                stale.unlink(missing_ok=True)
-
-
 def _native_maps(
     writer: DerivativeWriter, run: AslRun, paths: dict[str, str], record: dict[str, Any]
 ) -> list[Path]:
@@ -117,7 +107,4 @@ def _standard_space(
             data, affine = load(paths[name])
             moved = resample(data, affine, grid.shape, grid_affine, world=to_asl, order=order)
             written.append(writer.write_image(key, run.stem, moved, grid_affine, record | space))
-    path = writer.path("transform", run.stem)
-    write_itk(to_asl, path.with_name(f".{path.name}"))
-    path.with_name(f".{path.name}").replace(path)
-    return [*written, path]
+    return [*written, writer.write_with("transform", run.stem, partial(write_itk, to_asl))]

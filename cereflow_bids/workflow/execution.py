@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import gc
 import hashlib
-import logging
 import multiprocessing
 import os
+import traceback
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nipype.pipeline.plugins.linear import LinearPlugin
+
 from cereflow_bids import __version__
-from cereflow_bids.bids.dataset import Rejected, open_dataset, select_runs
+from cereflow_bids.atomic import write_atomically
+from cereflow_bids.bids.dataset import Rejected, select_runs
 from cereflow_bids.bids.derivatives import DerivativeWriter
+from cereflow_bids.bids.index import open_dataset
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.bids.status import (
     State,
@@ -23,9 +28,11 @@ from cereflow_bids.bids.status import (
     write_status,
 )
 from cereflow_bids.errors import PendingError
-from cereflow_bids.workflow.graph import participant_graph, report_graph
+from cereflow_bids.workflow.graph import WHOLE, identifier, participant_graph, report_graph
+from cereflow_bids.workflow.plugin import ResilientMultiProc
 from cereflow_bids.workflow.progress import progress
 from cereflow_bids.workflow.quiet import quieten
+from cereflow_bids.workflow.resume import discard_damaged_results, remove_outputs
 from cereflow_bids.workflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,9 +64,9 @@ class Plan:
     fingerprints: dict[str, str]
 
 
-def make_plan(settings: Settings) -> Plan:
-    """Index the dataset and sort its runs; writes nothing."""
-    layout = open_dataset(settings.bids_dir, settings.database_dir)
+def make_plan(settings: Settings, *, dry: bool = False) -> Plan:
+    """Index the dataset and sort its runs; a dry plan does not even write an index."""
+    layout = open_dataset(settings.bids_dir, None if dry else settings.database_dir)
     runs, rejected = select_runs(layout, settings.selection)
     fingerprints = {run.stem: _fingerprint(run, settings) for run in runs}
     finished = [run for run in runs if _is_finished(run, fingerprints[run.stem], settings)]
@@ -75,19 +82,27 @@ def run_participants(plan: Plan, settings: Settings) -> list[Status]:
     settings.out_dir.mkdir(parents=True, exist_ok=True)
     settings.work_dir.mkdir(parents=True, exist_ok=True)
     DerivativeWriter(settings.out_dir).write_dataset_description()
-    for run in plan.todo:
-        write_status(settings.out_dir, Status(run.stem, run.participant, "waiting"))
-    for one in plan.rejected:
-        write_status(settings.out_dir, _rejection(one))
+    _prepare(plan, settings)
     _configure(settings)
     if plan.todo:
         graph = participant_graph(plan.todo, plan.fingerprints, settings)
-        _execute(graph, settings, "Quantifying")
+        error = _execute(graph, settings, "Quantifying")
         for run in plan.todo:
-            _close(run.stem, settings, "the process that worked on it ended without a word")
+            _close(run.stem, settings, error)
     _report(plan, settings)
     stems = [run.stem for run in (*plan.todo, *plan.finished)] + [r.stem for r in plan.rejected]
     return [status for stem in sorted(stems) if (status := read_status(settings.out_dir, stem))]
+
+
+def _prepare(plan: Plan, settings: Settings) -> None:
+    """Write the first records and remove what is out of date or damaged."""
+    for run in plan.todo:
+        write_status(settings.out_dir, Status(run.stem, run.participant, "waiting"))
+        remove_outputs(run.stem, settings.out_dir)
+        discard_damaged_results(settings.work_dir / WHOLE / identifier(run.stem))
+    for one in plan.rejected:
+        write_status(settings.out_dir, _rejection(one))
+        remove_outputs(one.stem, settings.out_dir)
 
 
 def _report(plan: Plan, settings: Settings) -> None:
@@ -116,7 +131,7 @@ def _report(plan: Plan, settings: Settings) -> None:
     for participant, stems in runs_of.items():
         if not all(writer.path(key, participant=participant).is_file() for key in keys):
             for stem in stems:
-                _close(stem, settings, "its report could not be written", even_done=True)
+                _fail(stem, settings, "its report could not be written.", _RESUME)
 
 
 def _configure(settings: Settings) -> None:
@@ -142,53 +157,68 @@ def _configure(settings: Settings) -> None:
         quieten()
 
 
-def _execute(graph: Workflow, settings: Settings, title: str) -> None:
-    """Run a graph; a node's failure is in the status records, so nothing is raised for it."""
+def _execute(graph: Workflow, settings: Settings, title: str) -> Exception | None:
+    """Run a graph and return what nipype raised: mostly what the first failed node raised.
+
+    Nodes write their failures into the status records themselves.
+    """
     with progress(len(graph.list_node_names()), title) as listener:
         plugin, arguments = _plugin(settings)
         # nipype collects garbage at every poll; without this each one walks through all modules.
         gc.freeze()
         try:
-            graph.run(plugin=plugin, plugin_args=arguments | {"status_callback": listener})
+            graph.run(plugin=plugin(arguments | {"status_callback": listener}))
         except Exception as error:  # noqa: BLE001
-            # nipype raises whatever the first failed node raised; each has written its record.
-            logging.getLogger(__name__).debug("%s", error)
+            # Whatever it is, every run has to be accounted for afterwards.
+            trace = "".join(traceback.format_exception(error))
+            crash = settings.out_dir / "logs" / f"crash-{title.lower()}.txt"
+            write_atomically(crash, lambda path: path.write_text(trace, encoding="utf-8"))
+            return error
+    return None
 
 
-def _plugin(settings: Settings) -> tuple[str, dict[str, Any]]:
+def _plugin(settings: Settings) -> tuple[type, dict[str, Any]]:
     """Return the nipype plugin and its arguments."""
     if settings.nprocs == 1:
-        return "Linear", {}
+        return LinearPlugin, {}
     preload = "cereflow_bids.workflow." + ("interfaces" if settings.verbose else "quiet")
     multiprocessing.set_forkserver_preload([preload])
     memory = {"memory_gb": settings.mem_mb / 1024} if settings.mem_mb else {}
-    return "MultiProc", memory | {
+    return ResilientMultiProc, memory | {
         "n_procs": settings.nprocs,
         "mp_context": "forkserver",
         "raise_insufficient": False,
     }
 
 
-def _close(stem: str, settings: Settings, message: str, *, even_done: bool = False) -> None:
+_RESUME = "look into logs/; run again, and what is finished will not be repeated."
+_KILLED = "less memory helps: fewer --nprocs, or --mem-mb. Run again to resume."
+
+
+def _close(stem: str, settings: Settings, error: Exception | None) -> None:
     """Mark a run as failed if it was left neither done nor failed."""
     status = read_status(settings.out_dir, stem)
-    settled = ("failed", "pending") if even_done else ("failed", "pending", "done")
-    if status is None or status.state in settled:
+    if status is None or status.state in ("failed", "pending", "done"):
         return
-    stopped = settings.stop_on_first_crash and status.state == "waiting"
-    write_status(
-        settings.out_dir,
-        Status(
-            stem,
-            status.participant,
-            "failed",
-            step=status.step,
-            message="not started: another run failed first" if stopped else message,
-            fix="run again without --stop-on-first-crash."
-            if stopped
-            else "look into logs/; run again, and what is finished will not be repeated.",
-        ),
-    )
+    if isinstance(error, BrokenExecutor) or isinstance(
+        getattr(error, "__cause__", None), BrokenExecutor
+    ):
+        _fail(stem, settings, f"the system killed the process in step {status.step}.", _KILLED)
+    elif settings.stop_on_first_crash and error is not None:
+        again = "run again without --stop-on-first-crash."
+        _fail(stem, settings, "not finished: another run failed first.", again)
+    else:
+        reason = f" ({type(error).__name__})" if error else ""
+        _fail(stem, settings, f"stopped before it was finished{reason}.", _RESUME)
+
+
+def _fail(stem: str, settings: Settings, message: str, fix: str) -> None:
+    status = read_status(settings.out_dir, stem)
+    if status is not None and status.state not in ("failed", "pending"):
+        write_status(
+            settings.out_dir,
+            Status(stem, status.participant, "failed", status.step, message=message, fix=fix),
+        )
 
 
 def _rejection(one: Rejected) -> Status:

@@ -32,6 +32,7 @@ EDGES = (
         ("deltam", "cbf", "cbf_standard_error", "cbf_relative", "m0map", "record"),
     ),
 )
+WHOLE = "participants"
 STEPS = {
     "motion": interfaces.Motion,
     "reference": interfaces.Reference,
@@ -56,7 +57,7 @@ def participant_graph(
     settings
         What the user chose.
     """
-    whole = pe.Workflow("participants", base_dir=str(settings.work_dir))
+    whole = pe.Workflow(WHOLE, base_dir=str(settings.work_dir))
     for run in runs:
         whole.add_nodes([run_graph(run, fingerprints[run.stem], settings)])
     return whole
@@ -71,8 +72,11 @@ def run_graph(run: AslRun, fingerprint: str, settings: Settings) -> pe.Workflow:
         "version": __version__,
         "out_dir": str(settings.out_dir),
     }
-    nodes = {name: _node(name, common, settings) for name in STEPS}
+    nodes = {name: _node(name, common) for name in STEPS}
     nodes["deposit"].inputs.fingerprint = fingerprint
+    # Only brain extraction makes use of threads; registration needs one to repeat its bits.
+    nodes["reference"].inputs.threads = settings.omp_nthreads
+    nodes["reference"].n_procs = settings.omp_nthreads
     # Always runs, for it is cheap: outputs that were deleted come back from the work folder.
     nodes["deposit"].overwrite = True
     for source, target, fields in EDGES:
@@ -99,9 +103,7 @@ def identifier(stem: str) -> str:
     return stem.replace("-", "_").replace("+", "_plus_")
 
 
-def _node(name: str, common: Mapping[str, Any], settings: Settings) -> pe.Node:
-    node = pe.Node(
-        STEPS[name](), name=name, mem_gb=MEMORY_GB.get(name, 0.5), n_procs=settings.omp_nthreads
-    )
+def _node(name: str, common: Mapping[str, Any]) -> pe.Node:
+    node = pe.Node(STEPS[name](), name=name, mem_gb=MEMORY_GB.get(name, 0.5))
     node.inputs.trait_set(**common)
     return node

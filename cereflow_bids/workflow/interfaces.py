@@ -13,7 +13,7 @@ from nipype.interfaces.base import (
     traits,
 )
 
-from cereflow_bids.bids.status import Status, write_status
+from cereflow_bids.bids.status import Status, read_status, write_status
 from cereflow_bids.errors import CereflowError
 from cereflow_bids.workflow import steps
 
@@ -33,7 +33,8 @@ class Step(SimpleInterface):
     def _run_interface(self, runtime: Any) -> Any:
         name = type(self).__name__
         try:
-            self._tell("running", step=name)
+            if not self._has_failed():
+                self._tell("running", step=name)
             self._results |= self._work(Path(runtime.cwd))
         except CereflowError as error:
             where = f"{error.where}: " if error.where else ""
@@ -50,6 +51,11 @@ class Step(SimpleInterface):
         write_status(
             Path(self.inputs.out_dir), Status(run.stem, run.participant, state, **details)
         )
+
+    def _has_failed(self) -> bool:
+        """Tell whether another step of this run has failed, whose message must stand."""
+        status = read_status(Path(self.inputs.out_dir), self.inputs.run.stem)
+        return status is not None and status.state == "failed"
 
     def _work(self, folder: Path) -> dict[str, Any]:
         raise NotImplementedError
@@ -75,6 +81,7 @@ class Motion(Step):
 
 class _ReferenceIn(_Inputs):
     series = traits.File(exists=True, mandatory=True)
+    threads = traits.Int(1, usedefault=True, nohash=True)
 
 
 class _ReferenceOut(TraitedSpec):
@@ -92,7 +99,9 @@ class Reference(Step):
 
     def _work(self, folder: Path) -> dict[str, Any]:
         inputs = self.inputs
-        return steps.reference(inputs.run, inputs.science, folder, series=inputs.series)
+        return steps.reference(
+            inputs.run, inputs.science, folder, series=inputs.series, threads=inputs.threads
+        )
 
 
 class _StandardSpaceIn(_Inputs):
@@ -203,7 +212,7 @@ class Deposit(Step):
     output_spec = _DepositOut
 
     def _work(self, folder: Path) -> dict[str, Any]:
-        from cereflow_bids.workflow.deposit import deposit, remove_stale
+        from cereflow_bids.workflow.deposit import deposit
 
         inputs = self.inputs
         out_dir = Path(inputs.out_dir)
@@ -213,7 +222,6 @@ class Deposit(Step):
             for note in json.loads(Path(source).read_text(encoding="utf-8"))
         ]
         paths = {name: getattr(inputs, name) for name in DEPOSITED}
-        remove_stale(inputs.run, out_dir)
         written = deposit(inputs.run, out_dir, paths, notes)
         outputs = [str(path.relative_to(out_dir)) for path in written]
         self._tell("done", step="Deposit", fingerprint=inputs.fingerprint, outputs=tuple(outputs))

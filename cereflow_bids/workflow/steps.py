@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.workflow.images import load, load_labels, load_mask, save
 from cereflow_bids.workflow.settings import Science
-
-if TYPE_CHECKING:
-    pass
 
 Paths = dict[str, str]
 
@@ -30,16 +27,22 @@ def motion(run: AslRun, science: Science, folder: Path) -> Paths:
 
     series, affine = load(run.asl)
     volumes = series if series.ndim == 4 else series[..., None]
+    unknown = ~np.isfinite(volumes).all(axis=-1)
+    volumes = np.nan_to_num(volumes, nan=0, posinf=0, neginf=0)
     found = estimate_motion(volumes, affine, run.context, seed=science.seed)
+    realigned = realign(volumes, affine, found)
+    realigned[unknown] = np.nan
     np.save(folder / "matrices.npy", found.matrices)
     return {
-        "series": save(realign(volumes, affine, found), affine, folder / "series.nii"),
+        "series": save(realigned, affine, folder / "series.nii"),
         "matrices": str(folder / "matrices.npy"),
         "notes": _write_json([found.note], folder / "notes.json"),
     }
 
 
-def reference(run: AslRun, science: Science, folder: Path, *, series: str) -> Paths:
+def reference(
+    run: AslRun, science: Science, folder: Path, *, series: str, threads: int = 1
+) -> Paths:
     """Find M0 and the brain; ``m0`` (empty if there is none), ``aslref``, ``mask``, ``notes``."""
     from cereflow_bids.imaging.masks import brain_mask
 
@@ -47,7 +50,7 @@ def reference(run: AslRun, science: Science, folder: Path, *, series: str) -> Pa
     m0, notes = _m0_image(run, science, volumes, affine)
     aslref, source = _reference_image(run, volumes, m0)
     try:
-        brain = brain_mask(aslref, affine)
+        brain = brain_mask(aslref, affine, threads=threads)
     except ValueError as error:
         raise InputError(
             f"{error}.", where=run.source, fix=f"look at the {source}: is there a brain in it?"
