@@ -149,6 +149,18 @@ def test_one_command_line_serves_two_vendors(
         assert not path.is_file() or b"CANARY" not in path.read_bytes()
 
 
+def test_tags_of_the_header_stand_against_the_signal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stack = np.stack([head(value) for value in (8, 8, 0.39, 0.4, 0.39, 0.4)], axis=-1)
+    philips.write_source(tmp_path / "dicom", visit("P"), stack, AFFINE)
+    options = ("--post-labeling-delay", 2.0, "--labeling-duration", 1.7)
+    assert convert(tmp_path / "dicom", tmp_path / "bids", *options) == 0
+    context = (tmp_path / "bids/sub-01/perf/sub-01_aslcontext.tsv").read_text("utf-8").split()
+    assert context[1:] == ["m0scan", "m0scan", "control", "label", "control", "label"]
+    assert "label is brighter than control. The header was kept" in capsys.readouterr().out
+
+
 def test_pending_until_the_options_are_given(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

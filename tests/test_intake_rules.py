@@ -124,19 +124,42 @@ def test_order_of_an_enhanced_philips_export() -> None:
     assert kinds(signal, tagged) == expected
 
 
-def test_the_signal_corrects_an_order_that_cannot_be() -> None:
-    found = volumes.order(
-        np.array([7.84, 0.379, 0.379, 7.83, 0.366, 0.367]), ("control", "label") * 3
-    )
-    assert found.types == ("m0scan", "control", "control", "m0scan", "label", "label")
-    assert any("order" in note for note in found.notes)
+@pytest.mark.parametrize(
+    ("tagged", "signal"),
+    [
+        (("label", "control") * 3, [110, 105, 111, 104, 112, 103.0]),
+        (("control", "label") * 3, [7.84, 7.83, 0.366, 0.379, 0.367, 0.378]),
+        (("control",) * 3 + ("label",) * 3, [105, 104, 103, 110, 111, 112.0]),
+        (("m0scan", *("label", "control") * 2), [268, 253, 252, 253, 252.0]),
+    ],
+)
+def test_tags_stand_and_a_contradicting_signal_is_told(
+    tagged: tuple[str, ...], signal: list[float]
+) -> None:
+    found = volumes.order(np.array(signal), tagged)
+    kept = zip(found.types, tagged, strict=True)
+    assert all(kind in {tag, "m0scan"} for kind, tag in kept)
+    assert found.origin.startswith("header")
+    (note,) = found.notes
+    assert "signal contradicts the tags of the header: label is brighter" in note
 
 
-def test_tagged_m0_is_believed_and_a_swapped_pair_is_told() -> None:
-    tagged = ("m0scan", "label", "control", "label", "control")
-    found = volumes.order(np.array([268, 253, 252, 253, 252.0]), tagged)
-    assert found.types == tagged
-    assert any("not brighter" in note for note in found.notes)
+def test_agreeing_tags_need_no_note() -> None:
+    found = volumes.order(np.array([105, 110, 104, 111.0]), ("label", "control") * 2)
+    assert (found.types, found.origin, found.notes) == (("label", "control") * 2, "header", ())
+
+
+def test_pairs_of_equal_brightness_contradict_the_tags_too() -> None:
+    found = volumes.order(np.array([105, 110, 111, 104.0]), ("label", "control") * 2)
+    assert found.types == ("label", "control") * 2
+    assert "control is not brighter than label in most pairs" in found.notes[0]
+
+
+def test_tags_that_do_not_fit_the_volumes_are_not_used() -> None:
+    found = volumes.order(np.array([105, 110, 104, 111.0]), ("control", "label"))
+    assert found.types == ("label", "control") * 2
+    assert found.origin == "inferred from the signal"
+    assert "does not tag all of 4 volumes" in found.notes[0]
 
 
 def test_suppression_from_the_brightness_of_m0() -> None:

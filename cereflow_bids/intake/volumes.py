@@ -59,20 +59,24 @@ def order(signal: NDArray[np.floating], tagged: tuple[str, ...] | None) -> Order
     Returns
     -------
     Order
-        With a note wherever header and signal disagree, or the signal is not clear.
+        What the header tags stands, with a note where the signal contradicts it; what it does not
+        tag is inferred from the signal, with a note where that is not clear.
     """
     bright = _unsuppressed(signal)
     if tagged is None or len(tagged) != len(signal) or not {"control", "label"} <= set(tagged):
         types, notes = _from_signal(signal, bright)
+        if tagged is not None:
+            notes = (
+                f"The header does not tag all of {len(signal)} volumes as control or label, "
+                "so its tags were not used.",
+                *notes,
+            )
         return Order(types, "inferred from the signal", notes)
     if "m0scan" in tagged:
-        return Order(tagged, "header", _disagreement(signal, tagged))
-    types = _best_arrangement(signal, bright, tagged)
-    notes = _disagreement(signal, types)
-    if types != _with_m0(tagged, bright):
-        notes += ("The volumes are not in the order of the instance numbers; the signal told.",)
+        return Order(tagged, "header", _contradiction(signal, tagged))
+    types = _with_m0(tagged, bright)
     origin = "header; M0 by its signal" if bright.any() else "header"
-    return Order(types, origin, notes)
+    return Order(types, origin, _contradiction(signal, types))
 
 
 def suppressed(signal: NDArray[np.floating], types: tuple[str, ...]) -> bool | None:
@@ -111,21 +115,11 @@ def _from_signal(
     types[rest[0::2]] = "control" if control_first else "label"
     types[rest[1::2]] = "label" if control_first else "control"
     found = tuple(str(kind) for kind in types)
-    return found, notes + _disagreement(signal, found)
+    return found, notes + _doubt(signal, found)
 
 
 def _with_m0(tagged: tuple[str, ...], bright: NDArray[np.bool_]) -> tuple[str, ...]:
     return tuple("m0scan" if b else kind for kind, b in zip(tagged, bright, strict=True))
-
-
-def _best_arrangement(
-    signal: NDArray[np.floating], bright: NDArray[np.bool_], tagged: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Choose the order that makes controls brighter in most pairs: the header's, if it does."""
-    half = len(tagged) // 2
-    candidates = (tagged, ("control", "label") * half, ("control",) * half + ("label",) * half)
-    fitting = [_with_m0(one, bright) for one in candidates if len(one) == len(signal)]
-    return max(fitting, key=lambda one: _agreement(signal, one))
 
 
 def _agreement(signal: NDArray[np.floating], types: tuple[str, ...]) -> float:
@@ -136,7 +130,22 @@ def _agreement(signal: NDArray[np.floating], types: tuple[str, ...]) -> float:
     return float(np.mean(control[:count] > label[:count])) if count else 0.0
 
 
-def _disagreement(signal: NDArray[np.floating], types: tuple[str, ...]) -> tuple[str, ...]:
+def _contradiction(signal: NDArray[np.floating], tagged: tuple[str, ...]) -> tuple[str, ...]:
+    """Say where the signal speaks against the header: the order decides the sign of CBF."""
+    agreeing = _agreement(signal, tagged)
+    if agreeing >= _AGREEING_PAIRS or "control" not in tagged or "label" not in tagged:
+        return ()
+    if agreeing <= 1 - _AGREEING_PAIRS:
+        what = "label is brighter than control"
+    else:
+        what = "control is not brighter than label in most pairs"
+    return (
+        f"The signal contradicts the tags of the header: {what}. The header was kept: check the "
+        "order of the volumes.",
+    )
+
+
+def _doubt(signal: NDArray[np.floating], types: tuple[str, ...]) -> tuple[str, ...]:
     if _agreement(signal, types) >= _AGREEING_PAIRS:
         return ()
     return (
