@@ -1,11 +1,13 @@
 """Our HeuDiConv heuristic: its rules for our own use, and HeuDiConv run with it."""
 
+import contextlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -78,21 +80,47 @@ def convert(
         If HeuDiConv fails or leaves a series out.
     """
     _link(chosen, folder / "dicom")
-    command = [sys.executable, "-c", _LAUNCH]
-    command += ["--files", str(folder / "dicom"), "-s", label, "-o", str(folder / "bids")]
-    command += ["-f", str(heuristic_file()), "-c", "dcm2niix", "-b", "notop", "--minmeta"]
-    command += ["-ss", session] if session else []
-    # Its messages name files and patients: they are read for nothing but the exit code.
-    done = subprocess.run(
-        command, env=_environment(folder), cwd=folder, capture_output=True, check=False
-    )
+    with _without_spaces(folder) as (place, temporary):
+        command = [sys.executable, "-c", _LAUNCH]
+        command += ["--files", str(place / "dicom"), "-s", label, "-o", str(place / "bids")]
+        command += ["-f", str(heuristic_file()), "-c", "dcm2niix", "-b", "notop", "--minmeta"]
+        command += ["-ss", session] if session else []
+        # Its messages name files and patients: they are read for nothing but the exit code.
+        done = subprocess.run(
+            command, env=_environment(temporary), cwd=place, capture_output=True, check=False
+        )
     if done.returncode:
         raise InputError(
             f"HeuDiConv could not convert the study (exit code {done.returncode}).",
             where=f"sub-{label}",
-            fix="check that the export is complete: every series with all of its images.",
+            fix="look whether the export is complete and the disk has room; if both are so, this "
+            "is worth a report.",
         )
     return _outputs(chosen, folder, label, session)
+
+
+@contextlib.contextmanager
+def _without_spaces(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Give a folder, and one for temporary files, a path without spaces: HeuDiConv needs that."""
+    if not _has_space(folder):
+        yield folder, folder / "tmp"
+        return
+    parents = (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"))
+    fitting = [p for p in parents if not _has_space(p) and os.access(p, os.W_OK | os.X_OK)]
+    if not fitting:
+        raise InputError(
+            "HeuDiConv cannot write to a path with a space in it, and no temporary folder is free "
+            "of spaces.",
+            fix="set TMPDIR to a folder without a space in its path.",
+        )
+    with tempfile.TemporaryDirectory(prefix="cereflow-", dir=fitting[0]) as short:
+        alias = Path(short) / "study"
+        alias.symlink_to(folder, target_is_directory=True)
+        yield alias, Path(short) / "tmp"
+
+
+def _has_space(path: Path) -> bool:
+    return any(character.isspace() for character in str(path))
 
 
 def _link(chosen: Sequence[Series], folder: Path) -> None:
@@ -104,11 +132,10 @@ def _link(chosen: Sequence[Series], folder: Path) -> None:
             (target / f"{number:06d}.dcm").symlink_to(image.path.resolve())
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """Put the packaged dcm2niix first on PATH and temporary files into our own folder."""
+def _environment(temporary: Path) -> dict[str, str]:
+    """Put the packaged dcm2niix first on PATH and temporary files into a folder of our own."""
     import dcm2niix
 
-    temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
     path = os.pathsep.join((str(Path(dcm2niix.bin).parent), os.environ.get("PATH", os.defpath)))
     return {**os.environ, "PATH": path, "TMPDIR": str(temporary), "NO_ET": "1"}
