@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from cereflow_bids.cli.convert import main
 from cereflow_bids.demo.writers import ge, philips, siemens
-from cereflow_bids.demo.writers.dicom import Identity, Study, pack
+from cereflow_bids.demo.writers.dicom import pack
+from cereflow_bids.demo.writers.study import Identity, Study
 from cereflow_bids.resources import packaged_folder
 
 SHAPE = (16, 18, 6)

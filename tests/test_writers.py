@@ -11,7 +11,8 @@ import pydicom
 import pytest
 
 from cereflow_bids.demo.writers import csa, ge, philips, siemens
-from cereflow_bids.demo.writers.dicom import Identity, Study, pack, stack
+from cereflow_bids.demo.writers.dicom import pack, stack
+from cereflow_bids.demo.writers.study import Identity, Study
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "The DICOM readers are highly experimental", UserWarning)

@@ -1,24 +1,19 @@
 """A digital head with a known cerebral blood flow in every region.
 
-Built from the packaged template and atlas on a grid of 1 mm: every point is grey matter, white
-matter, cerebrospinal fluid, scalp or nothing, so that partial volume arises where it does in a
-scanner, in voxels that are larger than the head's detail.
+Its anatomy is finer than the voxels of a scan, so that partial volume arises where it does in a
+scanner.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
-from typing import NamedTuple
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from cereflow_bids.demo.anatomy import Anatomy, anatomy, regions
 from cereflow_bids.imaging.resampling import area_average, majority_labels
-from cereflow_bids.regions.atlas import packaged_atlas
-from cereflow_bids.resources import template
 
 Float = NDArray[np.float32]
 
@@ -61,32 +56,6 @@ LEFT_MIDDLE_CEREBRAL = (
     "transverse temporal",
 )
 """Regions that the left middle cerebral artery mostly feeds."""
-
-_PAD = 18  # mm around the template grid, room for skull and scalp
-_SKULL_MM = 6.0
-_SCALP_MM = 12.0
-
-
-@dataclass(frozen=True)
-class Anatomy:
-    """The head on its 1 mm grid, before anyone's blood flow is painted on it.
-
-    Attributes
-    ----------
-    tissue
-        0 nothing, 1 grey matter, 2 white matter, 3 cerebrospinal fluid, 4 scalp; ``(x, y, z)``.
-    labels
-        Atlas labels, 0 outside; ``(x, y, z)``.
-    nearest
-        Label of the nearest region at every point of the brain, 0 outside; ``(x, y, z)``.
-    affine
-        Voxel to template mm, ``(4, 4)``.
-    """
-
-    tissue: NDArray[np.uint8]
-    labels: NDArray[np.int32]
-    nearest: NDArray[np.int32]
-    affine: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -145,33 +114,6 @@ class SampledHead:
         return {int(label): float(mean) for label, mean in zip(found, means, strict=True)}
 
 
-@cache
-def anatomy() -> Anatomy:
-    """Return the head's anatomy, read once."""
-    reference = nib.Nifti1Image.from_filename(template("T1w"))
-    whole = np.asarray(reference.dataobj) > 0
-    box = ndimage.find_objects(whole.astype(np.uint8))[0]
-    brain, grey, white, labels = (
-        np.pad(array[box], _PAD)
-        for array in (whole, _voxels("GM"), _voxels("WM"), _voxels("labels").astype(np.int32))
-    )
-    affine = reference.affine.copy()
-    affine[:3, 3] += affine[:3, :3] @ [edge.start - _PAD for edge in box]
-    # 255 stands for certainty; what is neither grey nor white is fluid.
-    fluid = np.clip(255 - grey.astype(np.int16) - white, 0, 255)
-    tissue = np.argmax(np.stack([grey, white, fluid]), axis=0).astype(np.uint8) + 1
-    # The template's maps come from T1w contrast, which takes iron-rich nuclei for white matter.
-    tissue[np.isin(labels, _nuclei()) & (tissue == 2)] = 1
-    tissue[~brain] = 0
-    indices = ndimage.distance_transform_edt(
-        labels == 0, return_distances=False, return_indices=True
-    )
-    nearest = np.where(brain, labels[tuple(indices)], 0)
-    outside = ndimage.distance_transform_edt(~brain)
-    tissue[(outside > _SKULL_MM) & (outside <= _SCALP_MM)] = 4
-    return Anatomy(tissue, labels, nearest, affine)
-
-
 def participant(
     seed: int, *, deficit: tuple[str, ...] = (), deficit_fraction: float = 0.6
 ) -> Head:
@@ -188,14 +130,14 @@ def participant(
     """
     rng = np.random.default_rng(seed)
     body = anatomy()
-    regions = _regions()
-    names = sorted({region.name for region in regions})
+    atlas = regions()
+    names = sorted({region.name for region in atlas})
     unknown = set(deficit) - set(names)
     if unknown:
         raise ValueError(f"no such region in the atlas: {', '.join(sorted(unknown))}")
     regional: dict[int, float] = {}
     own = {name: rng.uniform(0.93, 1.07) for name in names}
-    for region in regions:
+    for region in atlas:
         usual = DEEP_FLOW.get(region.name) or GREY_FLOW[region.group]
         flow = usual * own[region.name] * rng.uniform(0.98, 1.02)
         hit = region.hemisphere == "L" and region.name in deficit
@@ -259,33 +201,6 @@ def scan_grid(
     affine[:3, :3] = turn * np.asarray(voxel_size)
     affine[:3, 3] = brain_centre[:3] - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
     return affine
-
-
-def _voxels(kind: str) -> NDArray[np.integer]:
-    """Return the voxels of a tissue map, or of the atlas (``"labels"``), on the template grid."""
-    path = packaged_atlas().labels if kind == "labels" else template(kind)
-    return np.asarray(nib.Nifti1Image.from_filename(path).dataobj)
-
-
-class _Region(NamedTuple):
-    label: int
-    name: str
-    hemisphere: str
-    group: str
-
-
-def _regions() -> list[_Region]:
-    table = packaged_atlas().regions()
-    columns = (table[key] for key in ("index", "name", "hemisphere", "group"))
-    return [
-        _Region(int(label), str(name), str(side), str(group))
-        for label, name, side, group in zip(*columns, strict=True)
-    ]
-
-
-def _nuclei() -> list[int]:
-    """Return the labels of the deep nuclei, which are grey matter; the brainstem is mixed."""
-    return [region.label for region in _regions() if region.group == "subcortical"]
 
 
 def _paint(body: Anatomy, regional: dict[int, float]) -> Float:

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from cereflow_bids.demo import brain, simulation
 from cereflow_bids.demo.writers import ge, philips, siemens
-from cereflow_bids.demo.writers.dicom import Identity, Study, pack
+from cereflow_bids.demo.writers.dicom import pack
+from cereflow_bids.demo.writers.siemens_protocol import SiemensProtocol
+from cereflow_bids.demo.writers.study import Identity, Study
 
 GE_EXCITATIONS = 3
 SIEMENS_PAIRS = 8
@@ -123,7 +125,7 @@ def _write_ge(folder: Path, head: brain.Head, rng: np.random.Generator) -> brain
 
 
 def _write_siemens(folder: Path, head: brain.Head, rng: np.random.Generator) -> brain.SampledHead:
-    protocol = siemens.SiemensProtocol()
+    protocol = SiemensProtocol()
     scan = simulation.Scan(
         labeling_duration=protocol.labeling_duration,
         post_labeling_delay=protocol.post_labeling_delay,

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cereflow_bids.demo.writers.dicom import (
-    Series,
     Stack,
-    Study,
     decimal,
     new_image,
     place,
     save,
+    set_acquisition,
     set_pixels,
     stack,
 )
+from cereflow_bids.demo.writers.study import Series, Study
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -126,21 +126,16 @@ def _fill_acquisition(image: "Dataset", protocol: GeProtocol, volumes: Stack) ->
     image.ScanningSequence = "RM"
     image.SequenceVariant = "NONE"
     image.ScanOptions = ["EDR_GEMS", "SPIRAL_GEMS"]
-    image.MRAcquisitionType = "3D"
     image.AngioFlag = "N"
-    image.RepetitionTime, image.EchoTime, image.InversionTime = decimal(
-        1000 * seconds
-        for seconds in (
-            protocol.repetition_time,
-            protocol.echo_time,
-            protocol.post_labeling_delay,
-        )
+    set_acquisition(
+        image,
+        repetition_time=protocol.repetition_time,
+        echo_time=protocol.echo_time,
+        field_strength=protocol.field_strength,
+        frequency=42.577,
     )
+    image.InversionTime = decimal([1000 * protocol.post_labeling_delay])[0]
     image.NumberOfAverages = protocol.excitations
-    image.MagneticFieldStrength = decimal([protocol.field_strength])[0]
-    image.ImagingFrequency = decimal([42.577 * protocol.field_strength])[0]
-    image.ImagedNucleus = "1H"
-    image.EchoNumbers = 1
     image.EchoTrainLength = 1
     image.PercentSampling = 100
     image.PercentPhaseFieldOfView = 100

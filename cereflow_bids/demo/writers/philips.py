@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cereflow_bids.demo.writers.dicom import (
-    Series,
     Stack,
-    Study,
     decimal,
     new_image,
     place,
     save,
+    set_acquisition,
     set_pixels,
     stack,
 )
+from cereflow_bids.demo.writers.study import Series, Study
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -167,15 +167,14 @@ def _fill_acquisition(image: "Dataset", protocol: PhilipsProtocol, kind: _Kind) 
     image.ScanningSequence = kind.scanning_sequence
     image.SequenceVariant = "SK"
     image.ScanOptions = "FS"
-    image.MRAcquisitionType = "3D"
-    image.RepetitionTime, image.EchoTime = decimal(
-        (1000 * protocol.repetition_time, 1000 * protocol.echo_time)
+    set_acquisition(
+        image,
+        repetition_time=protocol.repetition_time,
+        echo_time=protocol.echo_time,
+        field_strength=protocol.field_strength,
+        frequency=42.582837,
     )
     image.NumberOfAverages = 1
-    image.ImagingFrequency = decimal([42.582837 * protocol.field_strength])[0]
-    image.ImagedNucleus = "1H"
-    image.EchoNumbers = 1
-    image.MagneticFieldStrength = decimal([protocol.field_strength])[0]
     image.NumberOfPhaseEncodingSteps = 70
     image.EchoTrainLength = 112
     image.PercentSampling = 100

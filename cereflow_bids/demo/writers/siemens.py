@@ -6,7 +6,6 @@ number of radio-frequency blocks in ``adFree[3]`` times 18.4 ms; no public tag h
 """
 
 import datetime as dt
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,41 +14,20 @@ from numpy.typing import NDArray
 
 from cereflow_bids.demo.writers import csa
 from cereflow_bids.demo.writers.dicom import (
-    Series,
     Stack,
-    Study,
     decimal,
     new_image,
     place,
     save,
+    set_acquisition,
     set_pixels,
     stack,
 )
+from cereflow_bids.demo.writers.siemens_protocol import SiemensProtocol, protocol_print
+from cereflow_bids.demo.writers.study import Series, Study
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
-
-BLOCK_SECONDS = 0.0184
-
-
-@dataclass(frozen=True)
-class SiemensProtocol:
-    """What the operator set; times in seconds."""
-
-    post_labeling_delay: float = 1.8
-    labeling_blocks: int = 90
-    repetition_time: float = 3.48
-    segments: int = 4
-    echo_time: float = 0.02822
-    field_strength: float = 3.0
-    series_number: int = 15
-    series_description: str = "pcasl_3d"
-    sequence: str = r"%CustomerSeq%\tgse_pcasl_ve11c"
-
-    @property
-    def labeling_duration(self) -> float:
-        """Labelling duration, s."""
-        return self.labeling_blocks * BLOCK_SECONDS
 
 
 def write(
@@ -131,17 +109,16 @@ def _fill_acquisition(image: "Dataset", protocol: SiemensProtocol, number: int) 
     image.ScanningSequence = "EP"
     image.SequenceVariant = "SK"
     image.ScanOptions = "FS"
-    image.MRAcquisitionType = "3D"
     image.SequenceName = "tgse3d1_7544"
     image.AngioFlag = "N"
-    image.RepetitionTime, image.EchoTime = decimal(
-        (1000 * protocol.repetition_time, 1000 * protocol.echo_time)
+    set_acquisition(
+        image,
+        repetition_time=protocol.repetition_time,
+        echo_time=protocol.echo_time,
+        field_strength=protocol.field_strength,
+        frequency=41.085122,
     )
     image.NumberOfAverages = 1
-    image.ImagingFrequency = decimal([41.085122 * protocol.field_strength])[0]
-    image.ImagedNucleus = "1H"
-    image.EchoNumbers = 1
-    image.MagneticFieldStrength = decimal([protocol.field_strength])[0]
     image.NumberOfPhaseEncodingSteps = 82
     image.EchoTrainLength = 41
     image.PercentSampling = "85.4167"
@@ -225,68 +202,6 @@ def _series_entries(protocol: SiemensProtocol, layout: Stack, count: int) -> lis
         csa.Entry("MrProtocolVersion", "IS", [51130001]),
         csa.Entry("ReadoutOS", "FD", [2.0]),
         csa.Entry("CoilString", "LO", ["HE1-4"]),
-        csa.Entry("MrPhoenixProtocol", "UN", [_phoenix(protocol, layout, count)]),
+        csa.Entry("MrPhoenixProtocol", "UN", [protocol_print(protocol, layout, count)]),
         csa.Entry("ArterialSpinLabelingContrast", "CS", ["PULSED"]),
     ]
-
-
-def _phoenix(protocol: SiemensProtocol, layout: Stack, count: int) -> str:
-    """Return the protocol print, with the lines that converters read."""
-    slices, rows, columns = layout.pixels.shape[1:]
-    normal = layout.normal
-    lines: dict[str, str] = {
-        "ulVersion": "51130001",
-        "tSequenceFileName": f'""{protocol.sequence}""',
-        "tProtocolName": f'""{protocol.series_description}""',
-        "sProtConsistencyInfo.tBaselineString": '""N4_VE11C_LATEST_20160120""',
-        "sProtConsistencyInfo.flNominalB0": f"{protocol.field_strength:.6f}",
-        "lRepetitions": str(count - 1),
-        "lContrasts": "1",
-        "ucCoilCombineMode": "1",
-        "alTR[0]": f"{protocol.repetition_time * 1e6:.0f}",
-        # Left over from the pulsed product protocol; meaningless for this sequence.
-        "alTI[0]": "700000",
-        "alTI[2]": "1800000",
-        "alTE[0]": f"{protocol.echo_time * 1e6:.0f}",
-        "sSliceArray.asSlice[0].dThickness": f"{slices * layout.spacing[2]:g}",
-        "sSliceArray.asSlice[0].dPhaseFOV": f"{rows * layout.spacing[1]:g}",
-        "sSliceArray.asSlice[0].dReadoutFOV": f"{columns * layout.spacing[0]:g}",
-        "sSliceArray.asSlice[0].sNormal.dSag": f"{normal[0]:.10g}",
-        "sSliceArray.asSlice[0].sNormal.dCor": f"{normal[1]:.10g}",
-        "sSliceArray.asSlice[0].sNormal.dTra": f"{normal[2]:.10g}",
-        "sSliceArray.lSize": "1",
-        "sKSpace.dPhaseResolution": "0.854166666667",
-        "sKSpace.lBaseResolution": str(columns),
-        "sKSpace.lPhaseEncodingLines": "82",
-        "sKSpace.lImagesPerSlab": str(slices),
-        "sKSpace.ucDimension": "4",
-        "sFastImaging.lSegments": str(protocol.segments),
-        "sFastImaging.lShots": "1",
-        **_labelling(protocol),
-        "sAsl.ulMode": "4",
-        "sAsl.ulAveragingMode": "1",
-        "sAsl.ulSuppressionMode": "2",
-        "sAsl.ulArrayLength": "1",
-    }
-    body = "".join(f"{key}\t = \t{value}\n" for key, value in lines.items())
-    begin = "### ASCCONV BEGIN object=MrProtDataImpl@MrProtocolData version=51130001 "
-    converter = "converter=%MEASCONST%/ConverterList/Prot_Converter.txt ###\n"
-    return (
-        '<XProtocol> \n{\n  <Name> "PhoenixMetaProtocol" \n  <ID> 1000002 \n}\n'
-        f"{begin}{converter}{body}### ASCCONV END ###\n"
-    )
-
-
-def _labelling(protocol: SiemensProtocol) -> dict[str, str]:
-    """Return the sequence's own parameters, which is where the labelling is."""
-    return {
-        "sWipMemBlock.alFree[13]": "1",
-        "sWipMemBlock.alFree[63]": "12345",
-        "sWipMemBlock.adFree[1]": "90.0",
-        "sWipMemBlock.adFree[2]": f"{protocol.post_labeling_delay * 1e6:.1f}",
-        "sWipMemBlock.adFree[3]": f"{protocol.labeling_blocks:.1f}",
-        "sWipMemBlock.adFree[4]": "360.0",
-        "sWipMemBlock.adFree[10]": "6.0",
-        "sWipMemBlock.adFree[11]": "100.0",
-        "sWipMemBlock.adFree[12]": "850000.0",
-    }
