@@ -170,6 +170,14 @@ def without(key):
             PendingError,
             "--excitations",
         ),
+        (
+            PCASL
+            | {"Manufacturer": "GE", "M0Type": "Included", "TotalAcquiredPairs": 3}
+            | {"CereflowScaling": {"NumberOfExcitations": 1}},
+            ("deltam", "m0scan"),
+            PendingError,
+            "editing the sidecar is not enough",
+        ),
     ],
 )
 def test_a_bad_sidecar_is_told_with_file_and_remedy(dataset, sidecar, context, kind, told):

@@ -45,7 +45,7 @@ def quality(out: Path) -> pd.Series:
 
 
 def test_philips_agrees_with_the_console(derivatives, real_bids):
-    """The mean is lower by about a tenth: the console knows its suppression pulses, we do not."""
+    """The mean is lower by a fifth; benchmarks/README.md has what it is made of."""
     stem = "philips_pcasl3d_1delay_t1"
     out = derivatives(stem)
     console_file = next(real_bids(stem).glob("derivatives/console/sub-01/perf/*_cbf.nii.gz"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from bids_validation import validator_errors
 from numpy.testing import assert_allclose
 
 from cereflow_bids.bids.dataset import Selection
@@ -129,6 +130,11 @@ def test_every_output_is_in_the_contract_and_every_promise_is_kept(processed):
     calibrated = [k for k, spec in specs.items() if spec.when == "calibration is possible"]
     absolute = {writer.path(key, "sub-01") for key in calibrated}
     assert always | absolute <= found | {out / "sub-01.html", out / "sub-01.pdf"}
+
+
+def test_the_derivatives_are_a_valid_bids_dataset(processed):
+    out, _, _ = processed
+    assert validator_errors(out) == []
 
 
 def test_the_sidecar_lists_every_constant_with_its_origin(processed):

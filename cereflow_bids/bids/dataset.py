@@ -142,14 +142,22 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
 
 
 def _check_scaling(sidecar: Sidecar, context: Sequence[str]) -> None:
-    """Refuse GE difference images, a sum over excitations, where their number is unknown."""
+    """Refuse GE difference images that were not divided by their number of excitations.
+
+    They are a sum over it, and conversion records by what it divided.
+    """
     ge = str(sidecar.values.get("Manufacturer", "")).upper().startswith("GE")
-    if ge and "deltam" in context and sidecar.number("TotalAcquiredPairs") is None:
+    if not ge or "deltam" not in context:
+        return
+    told = sidecar.number("TotalAcquiredPairs")
+    scaling = sidecar.values.get("CereflowScaling")
+    divided = scaling.get("NumberOfExcitations") if isinstance(scaling, dict) else told
+    if told is None or divided != told:
         raise PendingError(
-            "TotalAcquiredPairs (the number of excitations) not known, and the scale of the "
-            "perfusion images depends on it.",
+            f"the number of excitations (TotalAcquiredPairs: {told}) is not what the perfusion "
+            f"images were divided by ({divided}), and CBF is proportional to it.",
             where=sidecar.where,
-            fix="convert again with --excitations NUMBER.",
+            fix="convert again with --excitations NUMBER; editing the sidecar is not enough.",
         )
 
 

@@ -18,7 +18,12 @@ from cereflow_bids.bids.spec import OutputSpec, column_dictionary, output_specs
 if TYPE_CHECKING:
     import pandas as pd
 
-IGNORED = ("*.html", "*.pdf", "*.csv", "group_cbf.json", "logs/", "sub-*/figures/", "**/*_xfm.txt")
+# BIDS has no derivatives of perfusion yet: the validator does not know these names.
+IGNORED = (
+    *("*.html", "*.pdf", "group_cbf.*", "logs/", "**/figures"),
+    *("**/*_cbf.*", "**/*_aslref.*", "**/*_deltam.*", "**/*_timeseries.*", "**/*_xfm.txt"),
+    *("**/perf/*_probseg.*", "**/perf/*_M0map.*", "**/perf/*_dseg.*", "**/perf/*_mask.*"),
+)
 
 
 class DerivativeWriter:

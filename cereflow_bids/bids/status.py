@@ -30,7 +30,7 @@ class Status:
     since
         UTC time of the last change.
     message, fix
-        What went wrong and what to do.
+        What went wrong, or what a finished run lacks; and what to do.
     fingerprint
         Digest of input, settings and version that a finished run was made from.
     outputs

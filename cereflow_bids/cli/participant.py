@@ -44,9 +44,10 @@ def _tell_plan(plan: Plan) -> None:
 
 def _tell_outcome(statuses: Sequence[Status], settings: Settings) -> None:
     for status in statuses:
-        if status.state in ("failed", "pending"):
-            fix = f" To fix: {status.fix}" if status.fix else ""
-            print(f"{status.state}: {status.run}: {status.message}{fix}", file=sys.stderr)
+        fix = f" To fix: {status.fix}" if status.fix else ""
+        if status.message:
+            word = "note" if status.state == "done" else status.state
+            print(f"{word}: {status.run}: {status.message}{fix}", file=sys.stderr)
     counts = ", ".join(f"{count} {state}" for state, count in summarise(statuses).items())
     print(f"{counts}; reports in {settings.out_dir}")
 

@@ -70,7 +70,7 @@ def _native_maps(
     sources = {"Sources": record["Sources"]}
     images = {
         "deltam": ("deltam", sources),
-        "m0": ("m0map", sources),
+        "m0": ("m0map", sources | {"SkullStripped": True}),
         "aslref": ("aslref", sources),
         "gm_probability": ("gm", sources),
         "wm_probability": ("wm", sources),

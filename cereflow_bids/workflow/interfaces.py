@@ -224,7 +224,14 @@ class Deposit(Step):
         paths = {name: getattr(inputs, name) for name in DEPOSITED}
         written = deposit(inputs.run, out_dir, paths, notes)
         outputs = [str(path.relative_to(out_dir)) for path in written]
-        self._tell("done", step="Deposit", fingerprint=inputs.fingerprint, outputs=tuple(outputs))
+        refusal = inputs.run.calibration.refusal
+        self._tell(
+            "done",
+            step="Deposit",
+            message=f"relative perfusion only: {refusal}" if refusal else "",
+            fingerprint=inputs.fingerprint,
+            outputs=tuple(outputs),
+        )
         return {"outputs": outputs}
 
 
