@@ -14,6 +14,8 @@ from cereflow_bids.errors import CereflowError, UsageError
 if TYPE_CHECKING:
     from cereflow_bids.intake.conversion import ConversionOptions, ConversionSummary
 
+# What a shell reports for Ctrl-C.
+_INTERRUPTED = 130
 _DESCRIPTION = """\
 Convert ASL exports of GE, Philips and Siemens scanners (ZIP archives or folders of DICOM) into a
 BIDS dataset. Values given here fill only what no DICOM header holds."""
@@ -70,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CereflowError as error:
         print(f"cereflow-convert: {error}", file=sys.stderr)
         return error.exit_code
+    except (KeyboardInterrupt, SystemExit) as stop:
+        print("cereflow-convert: stopped; unfinished work has been removed", file=sys.stderr)
+        return int(stop.code or 1) if isinstance(stop, SystemExit) else _INTERRUPTED
     _show(summary)
     return summary.exit_code
 

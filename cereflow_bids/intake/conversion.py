@@ -118,7 +118,7 @@ def convert(
     key = KeyFile.read(_key_path(bids_dir, options))
     runs: list[RunSummary] = []
     notes: list[str] = []
-    with staging_folder(bids_dir) as staging:
+    with staging_folder(bids_dir, notes.append) as staging:
         visitors, failures = _visitors(inputs, staging, options.progress)
         for number, visitor in enumerate(visitors):
             folder = staging / f"patient-{number:03d}"

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -85,18 +86,34 @@ def convert(
         command += ["--files", str(place / "dicom"), "-s", label, "-o", str(place / "bids")]
         command += ["-f", str(heuristic_file()), "-c", "dcm2niix", "-b", "notop", "--minmeta"]
         command += ["-ss", session] if session else []
-        # Its messages name files and patients: they are read for nothing but the exit code.
-        done = subprocess.run(
-            command, env=_environment(temporary), cwd=place, capture_output=True, check=False
-        )
-    if done.returncode:
+        code = _run(command, place, temporary)
+    if code:
         raise InputError(
-            f"HeuDiConv could not convert the study (exit code {done.returncode}).",
+            f"HeuDiConv could not convert the study (exit code {code}).",
             where=f"sub-{label}",
             fix="look whether the export is complete and the disk has room; if both are so, this "
             "is worth a report.",
         )
     return _outputs(chosen, folder, label, session)
+
+
+def _run(command: list[str], place: Path, temporary: Path) -> int:
+    """Run HeuDiConv unheard, for its messages name files and patients; return its exit code."""
+    with subprocess.Popen(
+        command,
+        env=_environment(temporary),
+        cwd=place,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        try:
+            return process.wait()
+        except BaseException:
+            # If we are stopped, dcm2niix must not write on behind the clean-up.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 @contextlib.contextmanager
