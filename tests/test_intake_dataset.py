@@ -419,6 +419,18 @@ def test_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert not (tmp_path / "bids").exists()
 
 
+def test_a_mistyped_path_is_wrong_usage_and_nothing_is_done(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = siemens_zip(tmp_path, visit("A"))
+    before = sorted(tmp_path.rglob("*"))
+    assert convert(source, tmp_path / "CANARY.zip", tmp_path / "bids") == 2
+    said = capsys.readouterr().err
+    assert "input 2: There is no such file or folder." in said
+    assert "CANARY" not in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_plain_heudiconv_can_use_the_heuristic(tmp_path: Path) -> None:
     import dcm2niix
 

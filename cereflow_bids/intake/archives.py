@@ -10,14 +10,31 @@ import shutil
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from cereflow_bids.errors import InputError
+from cereflow_bids.errors import InputError, UsageError
 
 _ENCRYPTED = 0x1
 _CHUNK = 1 << 20
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError)
+
+
+def check_inputs(inputs: Sequence[Path]) -> None:
+    """Refuse a command line that names what is not there; without the name, which can be one.
+
+    Raises
+    ------
+    UsageError
+        If one of `inputs` is neither a file nor a folder.
+    """
+    for position, source in enumerate(inputs, start=1):
+        if not (source.is_file() or source.is_dir()):
+            raise UsageError(
+                "There is no such file or folder.",
+                where=f"input {position}",
+                fix="check the path; nothing has been converted.",
+            )
 
 
 def unpack(source: Path, folder: Path, position: int) -> list[Path]:

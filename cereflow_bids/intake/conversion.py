@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cereflow_bids.errors import CereflowError, InputError, UsageError
 from cereflow_bids.intake import dataset, heuristic, sessions, study
-from cereflow_bids.intake.archives import unpack
+from cereflow_bids.intake.archives import check_inputs, unpack
 from cereflow_bids.intake.privacy import KeyFile
 from cereflow_bids.intake.protocol import Given
 from cereflow_bids.intake.series import Patient, Series, index
@@ -110,10 +110,11 @@ def convert(
     Raises
     ------
     UsageError
-        If `bids_dir` is something else, or the key file lies inside it.
+        If an input is not there, `bids_dir` is something else, or the key file lies inside it.
     """
     options = options or ConversionOptions()
     bids_dir = bids_dir.resolve()
+    check_inputs(inputs)
     dataset.check_target(bids_dir)
     key = KeyFile.read(_key_path(bids_dir, options))
     runs: list[RunSummary] = []
