@@ -163,6 +163,7 @@ def test_small_cohorts_without_participants_tsv(tmp_path: Path, n: int) -> None:
     text = text_of(result.pdf)
     assert f"With {n} participant" in text
     assert "Not screened" in text
+    assert len(pypdf.PdfReader(result.pdf).pages) == 2
     assert "nan" not in text
     assert set(read(result)["site"]) == {"n/a"}
 
