@@ -116,6 +116,7 @@ def test_report_tells_everything(built: GroupResult) -> None:
             "lists sub-06",
             "Site north was not screened: 4 runs",
             "not a diagnosis",
+            "Errors of M0",
             "Philips Elition X: 4",
             "median 31, from 30 to 32 years",
         ):
