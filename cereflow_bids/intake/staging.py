@@ -68,7 +68,7 @@ def _owned(folder: Path) -> Iterator[None]:
         # A disk without locks gives no sign of death, and nothing on it is removed as a leftover.
         with suppress(OSError):
             _lock(owner)
-        unready.rename(folder / _OWNER)
+        unready.replace(folder / _OWNER)
         yield
 
 
