@@ -36,7 +36,29 @@ TEXTS = (
     "ProtocolName",
     "AcquisitionTime",
     "StudyTime",
+    "OperatorsName",
+    "ReferringPhysicianName",
+    "PerformingPhysicianName",
+    "RequestingPhysician",
+    "PhysiciansOfRecord",
+    "OtherPatientNames",
+    "OtherPatientIDs",
+    "IssuerOfPatientID",
+    "PatientAddress",
+    "PatientTelephoneNumbers",
+    "PatientComments",
+    "PatientMotherBirthName",
+    "AdditionalPatientHistory",
+    "AccessionNumber",
+    "StudyID",
+    "PerformedProcedureStepID",
+    "ImageComments",
 )
+PERSONS = tuple(key for key in TEXTS if "Name" in key or "Physician" in key)
+_PNG = b"\x89PNG\r\n\x1a\n"
+# Bytes long: longer ones are rarer, shorter ones fewer.
+_HEAD = 6
+_GZIP = b"\x1f\x8b"
 _PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
 _DATA_URI = re.compile(rb"base64,([A-Za-z0-9+/=]+)")
 
@@ -51,7 +73,11 @@ def identifying_texts(archive: Path) -> set[bytes]:
             found.update(part for part in Path(member).parts if len(part) > 8)
             with source.open(member) as handle:
                 header = pydicom.dcmread(handle, stop_before_pixels=True)
-            found.update(str(header.get(key, "")) for key in TEXTS)
+            for key in TEXTS:
+                text = str(header.get(key, ""))
+                found.add(text)
+                if key in PERSONS:
+                    found.update(re.split(r"[\^\s]+", text))
     # The head of a UID names maker and machine: seeking it is stricter, and quick.
     heads = {text[:UID_HEAD] if UID.fullmatch(text) else text.strip() for text in found}
     texts = {text for text in heads if len(text) >= SHORTEST_TEXT}
@@ -66,21 +92,53 @@ def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
         if path.is_file():
             raw = path.read_bytes()
             yield path, raw
-            for inner in _unpacked(path, raw):
+            for inner in _unpacked(raw):
                 yield path, inner
 
 
-def _unpacked(path: Path, raw: bytes) -> Iterator[bytes]:
-    if path.suffix == ".gz":
+def _unpacked(raw: bytes) -> Iterator[bytes]:
+    """Yield what is hidden in `raw`, told by its first bytes: a name can be wrong."""
+    if raw.startswith(_GZIP):
         yield gzip.decompress(raw)
-    if path.suffix == ".html":
-        yield from (base64.b64decode(found) for found in _DATA_URI.findall(raw))
-    if path.suffix == ".pdf":
+    elif raw.startswith(_PNG):
+        yield from _png_texts(raw)
+    elif raw.startswith(b"%PDF"):
         # A stream with another filter than Flate is searched as it is, with the raw bytes.
         for stream in _PDF_STREAM.findall(raw):
             inflate = zlib.decompressobj()
             if stream[:1] == b"\x78":
                 yield inflate.decompress(stream)
+    else:
+        for found in _DATA_URI.findall(raw):
+            inner = base64.b64decode(found)
+            yield inner
+            yield from _unpacked(inner)
+
+
+def _png_texts(raw: bytes) -> Iterator[bytes]:
+    """Yield the compressed texts of a PNG; those that are not, stand in its bytes."""
+    place = len(_PNG)
+    while place < len(raw):
+        length = int.from_bytes(raw[place : place + 4], "big")
+        kind, data = raw[place + 4 : place + 8], raw[place + 8 : place + 8 + length]
+        place += length + 12
+        if kind == b"zTXt":
+            yield zlib.decompress(data.partition(b"\0")[2][1:])
+        elif kind == b"iTXt" and data.partition(b"\0")[2][:1] == b"\1":
+            # Flag and method, then language and translated keyword, each with a zero behind it.
+            yield zlib.decompress(data.partition(b"\0")[2][2:].split(b"\0", 2)[2])
+
+
+def named(content: bytes, secrets: set[bytes]) -> list[bytes]:
+    """Return the identifying texts that `content` holds, in whatever case."""
+    lower = content.lower()
+    # Hundreds of numbered file names begin alike: one look for the beginning spares the rest.
+    heads = {head for head in {_head(text) for text in secrets} if head in lower}
+    return sorted(t for t in secrets if _head(t) in heads and t.lower() in lower)
+
+
+def _head(text: bytes) -> bytes:
+    return text.lower()[:_HEAD]
 
 
 def leaks(folder: Path, secrets: set[bytes]) -> list[str]:
@@ -88,6 +146,5 @@ def leaks(folder: Path, secrets: set[bytes]) -> list[str]:
     return [
         f"{path.name}: {text!r}"
         for path, content in contents(folder)
-        for text in secrets
-        if text in content
+        for text in named(content, secrets)
     ]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 from bids_validation import validator_errors
+from identity import leaks, named
 from numpy.typing import NDArray
 
 from cereflow_bids.cli.convert import main
@@ -398,6 +400,51 @@ def test_a_malformed_header_is_told_without_its_content(
     assert "input 1: A file cannot be read" in said
     assert "CANARY" not in said
     assert not (tmp_path / "bids").exists()
+
+
+def truncate(path: Path) -> None:
+    raw = path.read_bytes()
+    path.write_bytes(raw[: len(raw) - SHAPE[0] * SHAPE[1]])
+
+
+def no_pixels(path: Path) -> None:
+    raw = path.read_bytes()
+    path.write_bytes(raw[: raw.rindex(b"\xe0\x7f\x10\x00")])
+
+
+def impossible_rows(path: Path) -> None:
+    from pydicom import dcmread
+
+    image = dcmread(path)
+    image.Rows = 0
+    image.save_as(path)
+
+
+@pytest.mark.parametrize("spoil", [truncate, no_pixels, impossible_rows])
+@pytest.mark.parametrize("writer", ["siemens", "philips", "ge"])
+def test_a_failing_conversion_names_nobody(
+    writer: str,
+    spoil: Callable[[Path], None],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    files, work = tmp_path / "Doe^Jane", tmp_path / "work"
+    study = visit("V7")
+    if writer == "ge":
+        ge.write(files, study, head(960), head(1000), AFFINE)
+    else:
+        write = siemens.write if writer == "siemens" else philips.write_source
+        write(files, study, np.stack([head(v) for v in (900, 90, 89, 90)], axis=-1), AFFINE)
+    for path in files.iterdir():
+        spoil(path)
+    assert main([str(files), str(work / "bids")]) == 1
+    secrets = {text.encode() for text in (*study.identity.texts(), "Doe^Jane", study.uid)}
+    said = "".join(capfd.readouterr()).encode()
+    assert b"FAILED" in said
+    assert b"Traceback" not in said
+    assert named(said, secrets) == []
+    assert leaks(work, secrets) == []
+    assert list(work.iterdir()) == []
 
 
 # -- usage ---------------------------------------------------------------------------------------
