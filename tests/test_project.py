@@ -150,6 +150,50 @@ def test_dependencies_are_those_that_the_code_imports(pyproject):
     assert {canonicalize_name(name) for name in declared} == imported_packages() | programs
 
 
+def last_words(text: ast.expr) -> str | None:
+    """Return how a literal ends; None where it is no literal."""
+    if isinstance(text, ast.JoinedStr):
+        text = text.values[-1]
+    if isinstance(text, ast.FormattedValue):
+        return ast.unparse(text.value)
+    if isinstance(text, ast.Constant) and isinstance(text.value, str):
+        return text.value
+    return None
+
+
+def error_sentences() -> list[tuple[str, str | None]]:
+    """Return place and ending of what and fix of every error of our family that is made."""
+    family = {"CereflowError"}
+    trees = {
+        path: ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted((PROJECT / "cereflow_bids").rglob("*.py"))
+    }
+    nodes = [(path, node) for path, tree in trees.items() for node in ast.walk(tree)]
+    grown = 0
+    while grown != len(family):
+        grown = len(family)
+        for _, node in nodes:
+            if isinstance(node, ast.ClassDef) and family & set(map(ast.unparse, node.bases)):
+                family.add(node.name)
+    found = []
+    for path, node in nodes:
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in family:
+            named = [word.value for word in node.keywords if word.arg in {"what", "fix"}]
+            place = f"{path.relative_to(PROJECT)}:{node.lineno}"
+            found += [(place, last_words(text)) for text in [*node.args[:1], *named]]
+    return found
+
+
+def test_every_error_is_made_of_whole_sentences():
+    sentences = error_sentences()
+    known = [(place, words) for place, words in sentences if words is not None]
+    assert len(known) > 0.8 * len(sentences) > 50
+    open_ended = [
+        f"{place}: …{words[-40:]}" for place, words in known if not words.endswith((".", "?", "!"))
+    ]
+    assert open_ended == [], "what and fix are printed one behind the other"
+
+
 # Written with brackets so that this file does not contain what it forbids.
 LEAKS = re.compile(
     r"pypi[.]org/simple|files[.]pythonhosted|deb[.]debian[.]org|registry[.]npmjs|"
