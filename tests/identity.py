@@ -54,7 +54,17 @@ TEXTS = (
     "PerformedProcedureStepID",
     "ImageComments",
 )
-PERSONS = tuple(key for key in TEXTS if "Name" in key or "Physician" in key)
+# Of these each part is a name too; those of protocols and places are made of ordinary words.
+PERSONS = (
+    "PatientName",
+    "OtherPatientNames",
+    "PatientMotherBirthName",
+    "OperatorsName",
+    "ReferringPhysicianName",
+    "PerformingPhysicianName",
+    "RequestingPhysician",
+    "PhysiciansOfRecord",
+)
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Bytes long: longer ones are rarer, shorter ones fewer.
 _HEAD = 6
