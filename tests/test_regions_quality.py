@@ -106,6 +106,8 @@ def test_what_cannot_be_computed_is_unknown():
         ({"mean_deltam_percent": -0.8}, ["swapped_order"]),
         ({"gm_mean_cbf": 2.0}, ["scale_low"]),
         ({"gm_mean_cbf": 700.0}, ["scale_high"]),
+        ({"gm_mean_cbf": 30.0}, ["unusually_low"]),
+        ({"gm_mean_cbf": 120.0}, ["unusually_high"]),
         ({"gm_mean_cbf": float("nan"), "spatial_cov": 0.4}, ["unknown_gm_mean_cbf"]),
         ({"mean_framewise_displacement": float("nan")}, []),
         ({"gm_wm_ratio": float("nan")}, ["unknown_gm_wm_ratio"]),
@@ -130,7 +132,7 @@ def test_every_alarm_is_about_a_measure_that_is_written():
 
 
 def test_limits_are_those_of_the_alarms_and_stand_in_their_words():
-    assert limits("gm_mean_cbf") == (10, 150)
+    assert limits("gm_mean_cbf") == (40, 100)
     assert limits("spatial_cov") == (-math.inf, 0.67)
     assert limits("wm_mean_cbf") == (-math.inf, math.inf)
     assert "above 0.67" in meaning("spatial_cov")

@@ -81,6 +81,14 @@ def cohort_banner(cohort: Cohort) -> Banner:
         reasons.append(
             (f"{refused} of {total} runs have relative perfusion only.", "see their own reports.")
         )
+    flagged = [record for record in cohort.absolute if record.flags]
+    if flagged:
+        reasons.append(
+            (
+                f"{len(flagged)} of {total} runs have a quality flag.",
+                "see the table of runs; decide beforehand which to leave out, and report it.",
+            )
+        )
     if cohort.without_runs:
         names = ", ".join(cohort.without_runs)
         reasons.append(

@@ -77,6 +77,22 @@ ALARMS = (
         + " A background-suppressed M0 does this, too.",
     ),
     Alarm(
+        "unusually_low",
+        "gm_mean_cbf",
+        "below",
+        40.0,
+        "Grey matter CBF is below {limit} mL/100 g/min, lower than in most adults: age, late "
+        "arrival, background suppression that the efficiency leaves out, or scaling.",
+    ),
+    Alarm(
+        "unusually_high",
+        "gm_mean_cbf",
+        "above",
+        100.0,
+        "Grey matter CBF is above {limit} mL/100 g/min, higher than in most adults: youth, "
+        "anaemia, carbon dioxide, or an M0 that is too low.",
+    ),
+    Alarm(
         "gm_wm_ratio",
         "gm_wm_ratio",
         "below",
@@ -125,6 +141,8 @@ _MAY_BE_UNKNOWN = ("mean_framewise_displacement",)
 def raised_flags(measures: Mapping[str, float]) -> list[str]:
     """Return the names of the alarms that the measures raise, in the order of `ALARMS`.
 
+    Of several on one side of a measure only the first, which is the gravest, is named.
+
     Parameters
     ----------
     measures
@@ -132,7 +150,9 @@ def raised_flags(measures: Mapping[str, float]) -> list[str]:
         ``unknown_<measure>``, since its alarm could not be judged; motion may be unknown.
     """
     known = {name: value for name, value in measures.items() if not math.isnan(value)}
-    flags = [a.name for a in ALARMS if a.measure in known and a.raised(known[a.measure])]
+    raised = [a for a in ALARMS if a.measure in known and a.raised(known[a.measure])]
+    gravest = {(a.measure, a.side): a.name for a in reversed(raised)}
+    flags = [a.name for a in raised if a.name in gravest.values()]
     judged = dict.fromkeys(a.measure for a in ALARMS if a.measure not in _MAY_BE_UNKNOWN)
     unknown = [name for name in judged if name in measures and name not in known]
     return flags + [UNKNOWN + name for name in unknown]

@@ -71,7 +71,7 @@ class Measure:
 
 MEASURES = (
     Measure("gm_mean_cbf", "Grey matter CBF, mean", "mL/100 g/min", 1,
-            typical="; adults usually 40 to 100"),
+            typical=", as in most adults"),
     Measure("wm_mean_cbf", "White matter CBF, mean", "mL/100 g/min", 1,
             typical="usually a half to a third of grey matter"),
     Measure("gm_wm_ratio", "Grey / white matter ratio", "", 2, typical="; usually 2 to 3"),
@@ -93,6 +93,8 @@ ADVICE = {
     "swapped_order": "Do not use the values. Correct aslcontext.tsv and run again.",
     "scale_low": "Do not use the values before the cause is found.",
     "scale_high": "Do not use the values before the cause is found.",
+    "unusually_low": "Check the delay and the notes below; compare with others from this scanner.",
+    "unusually_high": "Check the M0 and the notes below; compare with others from this scanner.",
     "gm_wm_ratio": "Look at the map and the outlines below before using regional values.",
     "spatial_cov": "Low values may be late arrival of blood, not low perfusion: look for bright "
     "vessels in the map; a longer or a further delay would tell.",
@@ -124,7 +126,7 @@ def banner(record: RunRecord) -> Banner:
         what = "Only the pattern of the relative map below can be read, not its level."
         return Banner(RED, "No absolute CBF", ((why, what), *reasons))
     if not record.flags:
-        return Banner(GREEN, "No quality alarm; look at the map before use")
+        return Banner(GREEN, "Image quality: no alarm; look at the map before use")
     if any(_severe(flag, record.quality) for flag in record.flags):
         return Banner(RED, "Do not use without expert review", tuple(reasons))
     return Banner(AMBER, "Use with care", tuple(reasons))
