@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import re
 import zipfile
 import zlib
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pydicom
+from pypdf import PdfReader
 
 # Texts: shorter ones ("M", "R", "JES") stand in compressed or numeric data by chance.
 SHORTEST_TEXT = 5
@@ -118,6 +120,9 @@ def _unpacked(raw: bytes) -> Iterator[bytes]:
             inflate = zlib.decompressobj()
             if stream[:1] == b"\x78":
                 yield inflate.decompress(stream)
+        # Subset fonts number their glyphs: what is written on the pages is read as a reader would.
+        for page in PdfReader(io.BytesIO(raw)).pages:
+            yield page.extract_text().encode()
     else:
         for found in _DATA_URI.findall(raw):
             inner = base64.b64decode(found)
