@@ -132,7 +132,9 @@ def _show(summary: "ConversionSummary") -> None:
         for conflict in run.conflicts:
             print(f"  CONFLICT {conflict}.")
         if run.missing:
-            print(f"  PENDING {', '.join(run.missing)}: give {' '.join(run.flags)}")
+            flags = " ".join(run.flags)
+            print(f"  PENDING {', '.join(run.missing)}: no header holds it; the protocol does.")
+            print(f"  To fix: give the same command again with {flags}")
     for note in summary.notes:
         print(f"note: {note}")
     for failure in summary.failures:
