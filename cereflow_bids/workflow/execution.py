@@ -244,13 +244,10 @@ def _is_finished(run: AslRun, fingerprint: str, settings: Settings) -> bool:
 
 def _limit_threads(threads: int) -> None:
     """Set before the workers start: the libraries read these once, when they are loaded."""
-    for name in (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-    ):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
+    # Registration repeats its bits on one thread only.
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 
 def summarise(statuses: Sequence[Status]) -> dict[str, int]:
