@@ -86,9 +86,16 @@ def run_demo(root: Path, *, nprocs: int = 1, seed: int = 1, console: Console | N
     comparison.show(table, console)
     _say_where(folders, console)
     wrong = comparison.complaints(table)
-    for line in wrong:
+    for line in wrong or [_SUCCESS]:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
     return 1 if wrong else 0
+
+
+_SUCCESS = (
+    "Every region came out within 10 % of the truth. The low flow on the left of sub-02 is part of "
+    "the simulation. CONFLICT lines above are no fault: the options were for the Philips scan, and "
+    "the other headers know their own values."
+)
 
 
 class _Step:
