@@ -92,9 +92,9 @@ def run_demo(root: Path, *, nprocs: int = 1, seed: int = 1, console: Console | N
 
 
 _SUCCESS = (
-    "Every region came out within 10 % of the truth. The low flow on the left of sub-02 is part of "
-    "the simulation. CONFLICT lines above are no fault: the options were for the Philips scan, and "
-    "the other headers know their own values."
+    "Every region came out within 10 % of the truth. The low flow on the left of sub-02 is part "
+    "of the simulation. CONFLICT lines above are no fault: the options were for the Philips scan, "
+    "and the other headers know their own values."
 )
 
 
