@@ -25,3 +25,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write text, UTF-8, with the same line ends everywhere; see `write_atomically`."""
+    write_atomically(path, lambda place: place.write_text(text, encoding="utf-8", newline="\n"))

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cereflow_bids.atomic import write_atomically
+from cereflow_bids.atomic import write_text_atomically
 from cereflow_bids.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def open_dataset(bids_dir: Path, database_dir: Path | None = None) -> BIDSLayout
     known = database_dir / DIGEST
     fresh = known.is_file() and known.read_text(encoding="utf-8") == digest
     layout = _index(bids_dir, database_dir, reset=not fresh)
-    write_atomically(known, lambda path: path.write_text(digest, encoding="utf-8"))
+    write_text_atomically(known, digest)
     return layout
 
 

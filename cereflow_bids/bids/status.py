@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from cereflow_bids.atomic import write_atomically
+from cereflow_bids.atomic import write_text_atomically
 
 State = Literal["waiting", "running", "done", "failed", "pending"]
 
@@ -52,9 +52,7 @@ def write_status(out_dir: Path, status: Status) -> None:
     """Write a run's record, stamped with the present time."""
     stamped = replace(status, since=datetime.now(UTC).isoformat(timespec="seconds"))
     text = json.dumps(asdict(stamped), indent=1) + "\n"
-    write_atomically(
-        _path(out_dir, status.run), lambda path: path.write_text(text, encoding="utf-8")
-    )
+    write_text_atomically(_path(out_dir, status.run), text)
 
 
 def read_status(out_dir: Path, run: str) -> Status | None:

@@ -3,13 +3,12 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cereflow_bids import __version__
+from cereflow_bids.atomic import write_text_atomically
 from cereflow_bids.errors import UsageError
 from cereflow_bids.intake.privacy import OLDEST, published_age
 from cereflow_bids.intake.series import Patient
@@ -68,18 +67,6 @@ def check_target(folder: Path) -> None:
     )
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path` so that no reader ever sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-
-
 def to_json(content: Any) -> str:
     """Return `content` as JSON text that people can read."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
@@ -111,7 +98,7 @@ def write_top_level(folder: Path, participants: Mapping[str, Patient]) -> None:
         row |= {"participant_id": f"sub-{label}", "sex": patient.sex or "n/a"}
         if row.get("age", "n/a") == "n/a":
             row["age"] = published_age(patient.age)
-    write_atomically(folder / "participants.tsv", _table([rows[key] for key in sorted(rows)]))
+    write_text_atomically(folder / "participants.tsv", _table([rows[key] for key in sorted(rows)]))
 
 
 def write_console_description(folder: Path) -> None:
@@ -149,7 +136,7 @@ def update_pending(
     kept = [entry for entry in older if not str(entry["run"]).startswith(replaced)]
     entries = sorted([*kept, *pending], key=lambda entry: str(entry["run"]))
     if entries:
-        write_atomically(path, to_json({"pending": entries}))
+        write_text_atomically(path, to_json({"pending": entries}))
     elif path.exists():
         path.unlink()
 
@@ -163,13 +150,13 @@ def labels_in(folder: Path) -> set[str]:
 
 def _write_unless_there(path: Path, text: str) -> None:
     if not path.exists():
-        write_atomically(path, text)
+        write_text_atomically(path, text)
 
 
 def _ignore_pending(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     if PENDING not in lines:
-        write_atomically(path, "\n".join([*lines, PENDING]) + "\n")
+        write_text_atomically(path, "\n".join([*lines, PENDING]) + "\n")
 
 
 def _read_rows(path: Path) -> dict[str, dict[str, str]]:

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cereflow_bids.atomic import write_text_atomically
 from cereflow_bids.intake import heuristic, images, sidecars, volumes
-from cereflow_bids.intake.dataset import CONSOLE, to_json, write_atomically
+from cereflow_bids.intake.dataset import CONSOLE, to_json
 from cereflow_bids.intake.protocol import Completed, Given, Parameter, complete
 from cereflow_bids.intake.scans import (
     PerfusionScan,
@@ -161,9 +162,9 @@ def _write_perfusion(
     else:
         images.publish(asl.scan.files[0], target / f"{path}.nii.gz")
     sidecar = sidecars.perfusion(base, done.parameters, extra=extra)
-    write_atomically(target / f"{path}.json", to_json(sidecar))
+    write_text_atomically(target / f"{path}.json", to_json(sidecar))
     context = target / f"{path.removesuffix('_asl')}_aslcontext.tsv"
-    write_atomically(context, sidecars.context_table(asl.order.types))
+    write_text_atomically(context, sidecars.context_table(asl.order.types))
     return _summary(f"{path}.nii.gz", asl, done)
 
 
@@ -228,7 +229,7 @@ def _write_m0(scan: Scan, target: Path, path: str, users: list[str]) -> RunSumma
     seconds = scan.series.repetition_time
     repetition = Parameter(seconds, "header (0018,0080)") if seconds else None
     uris = [f"bids::{user}.nii.gz" for user in users]
-    write_atomically(
+    write_text_atomically(
         target / f"{path}.json", to_json(sidecars.calibration(base, repetition, uris))
     )
     return RunSummary(f"{path}.nii.gz")
@@ -242,7 +243,7 @@ def _write_plain(scan: Scan, target: Path, path: str) -> RunSummary:
         sidecar["Description"] = "CBF as the scanner's console computed it"
         if heuristic.vendor(scan.series) == "philips":
             sidecar["Units"] = "mL/100 g/min"
-    write_atomically(target / f"{path}.json", to_json(sidecar))
+    write_text_atomically(target / f"{path}.json", to_json(sidecar))
     summary = RunSummary(f"{path}.nii.gz")
     if len(scan.files) > 1:
         note = f"The series became {len(scan.files)} images; the first was taken."

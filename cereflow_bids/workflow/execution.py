@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from nipype.pipeline.plugins.linear import LinearPlugin
 
 from cereflow_bids import __version__
-from cereflow_bids.atomic import write_atomically
+from cereflow_bids.atomic import write_text_atomically
 from cereflow_bids.bids.dataset import Rejected, select_runs
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.index import open_dataset
@@ -172,7 +172,7 @@ def _execute(graph: Workflow, settings: Settings, title: str) -> Exception | Non
             # Whatever it is, every run has to be accounted for afterwards.
             trace = "".join(traceback.format_exception(error))
             crash = settings.out_dir / "logs" / f"crash-{title.lower()}.txt"
-            write_atomically(crash, lambda path: path.write_text(trace, encoding="utf-8"))
+            write_text_atomically(crash, trace)
             return error
     return None
 
