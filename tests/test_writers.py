@@ -1,65 +1,19 @@
 """The DICOM writers against dcm2niix: geometry, values, order, sidecar."""
 
-import json
-import subprocess
 import warnings
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from written_dicom import OBLIQUE, SHAPE, STUDY, asymmetric, convert, in_place, sidecar
 
 from cereflow_bids.demo.writers import csa, ge, philips, siemens
 from cereflow_bids.demo.writers.dicom import pack, stack
-from cereflow_bids.demo.writers.study import Identity, Study
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "The DICOM readers are highly experimental", UserWarning)
     from nibabel.nicom import csareader
-
-SHAPE = (20, 24, 10)
-STUDY = Study(Identity.canary("W1"), "20300102", "101500")
-TILT = np.deg2rad(5)
-# Axial, 5° about the front-back axis; x to the right, y to the front, z up.
-OBLIQUE = np.array(
-    [
-        [1.9 * np.cos(TILT), 0, -4 * np.sin(TILT), -20.0],
-        [0, 1.9, 0, -31.0],
-        [1.9 * np.sin(TILT), 0, 4 * np.cos(TILT), -12.0],
-        [0, 0, 0, 1],
-    ]
-)
-
-
-def asymmetric(seed: int, *, low: float = 0, high: float) -> np.ndarray:
-    """Whole numbers between `low` and `high`, with a bright block left, front and top."""
-    volume = np.random.default_rng(seed).integers(low, high // 2, SHAPE).astype(float)
-    volume[2:5, 18:22, 7:9] = high
-    return volume
-
-
-def convert(dicom: Path, nifti: Path) -> list[Path]:
-    """Run dcm2niix as HeuDiConv does and return the images."""
-    from dcm2niix import bin as dcm2niix
-
-    nifti.mkdir()
-    command = [dcm2niix, "-b", "y", "-z", "y", "-f", "%s_%d", "-o", str(nifti), str(dicom)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return sorted(nifti.glob("*.nii.gz"))
-
-
-def in_place(path: Path) -> np.ndarray:
-    """Return the voxels in the order of OBLIQUE, which the image must have."""
-    turned = nib.as_closest_canonical(nib.load(path))
-    np.testing.assert_allclose(turned.affine, OBLIQUE, atol=1e-4)
-    return turned.get_fdata()
-
-
-def sidecar(path: Path) -> dict:
-    return json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
-
 
 # GE
 
