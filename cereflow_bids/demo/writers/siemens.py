@@ -1,8 +1,8 @@
-"""Siemens VE11C 3D pCASL: one mosaic per volume, the protocol in the private headers.
+"""Siemens VE11C: one mosaic per volume, the protocol in the private headers.
 
-Modelled on a real ``tgse_pcasl`` export: an M0 volume, one suppressed volume, then label and
-control in turn. The post-labelling delay is ``adFree[2]`` (µs) and the labelling duration is the
-number of radio-frequency blocks in ``adFree[3]`` times 18.4 ms; no public tag holds either.
+Modelled on real ``tgse_pcasl`` and ``tgse_pasl`` exports. In the former the post-labelling delay
+is ``adFree[2]`` (µs) and the labelling duration is the number of radio-frequency blocks in
+``adFree[3]`` times 18.4 ms; no public tag holds either.
 """
 
 import datetime as dt
@@ -29,6 +29,8 @@ from cereflow_bids.demo.writers.study import Series, Study
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+SLICE_MILLISECONDS = 37.5
+
 
 def write(
     folder: Path,
@@ -47,8 +49,7 @@ def write(
     study
         Who was scanned, and when.
     volumes
-        ``(x, y, z, volumes)``, M0, one suppressed volume, then label and control in turn; 0 to
-        4095, rounded.
+        ``(x, y, z, volumes)`` in the order of acquisition; 0 to 4095, rounded.
     affine
         Voxel to mm, NIfTI axes, ``(4, 4)``.
     protocol
@@ -61,9 +62,7 @@ def write(
     """
     protocol = protocol or SiemensProtocol()
     layout = stack(volumes, affine)
-    series = Series(
-        study, protocol.series_number, protocol.series_description, protocol.series_description
-    )
+    series = Series(study, protocol.series_number, protocol.series_description, protocol.name)
     count, slices = layout.pixels.shape[:2]
     paths = []
     for number in range(count):
@@ -102,14 +101,14 @@ def _mosaic_corner(layout: Stack, shape: tuple[int, ...]) -> NDArray[np.float64]
 
 def _fill_acquisition(image: "Dataset", protocol: SiemensProtocol, number: int) -> None:
     """Write the public acquisition tags of volume `number`."""
-    image.ImageType = ["ORIGINAL", "PRIMARY", "ASL", "NONE", "ND", "MOSAIC"]
+    image.ImageType = list(protocol.image_type)
     image.Manufacturer = "SIEMENS"
     image.ManufacturerModelName = "Prisma_fit"
     image.SoftwareVersions = "syngo MR E11"
     image.ScanningSequence = "EP"
     image.SequenceVariant = "SK"
     image.ScanOptions = "FS"
-    image.SequenceName = "tgse3d1_7544"
+    image.SequenceName = protocol.sequence_name
     image.AngioFlag = "N"
     set_acquisition(
         image,
@@ -118,6 +117,7 @@ def _fill_acquisition(image: "Dataset", protocol: SiemensProtocol, number: int) 
         field_strength=protocol.field_strength,
         frequency=41.085122,
     )
+    image.MRAcquisitionType = protocol.acquisition_type
     image.NumberOfAverages = 1
     image.NumberOfPhaseEncodingSteps = 82
     image.EchoTrainLength = 41
@@ -152,11 +152,11 @@ def _fill_private(
     header.add_new(0x09, "LO", "1.0")
     header.add_new(0x0A, "US", slices)
     header.add_new(0x15, "FD", [float(value) for value in corner])
-    header.add_new(0x29, "FD", [0.0] * slices)
+    header.add_new(0x29, "FD", _slice_times(protocol, slices))
     block = image.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
     block.add_new(0x08, "CS", "IMAGE NUM 4")
     block.add_new(0x09, "LO", image.StudyDate)
-    block.add_new(0x10, "OB", _even(csa.encode(_image_entries(layout, corner))))
+    block.add_new(0x10, "OB", _even(csa.encode(_image_entries(protocol, layout, corner))))
     block.add_new(0x18, "CS", "MR")
     block.add_new(0x19, "LO", image.StudyDate)
     block.add_new(0x20, "OB", _even(csa.encode(_series_entries(protocol, layout, count))))
@@ -165,14 +165,22 @@ def _fill_private(
     text.add_new(0x09, "LO", "1.0")
     text.add_new(0x0F, "LO", "HE1-4")
     text.add_new(0x13, "SH", "+LPH")
-    text.add_new(0x16, "LO", "ASL/NONE/ND/MOSAIC")
+    text.add_new(0x16, "LO", "/".join(protocol.image_type[2:]))
+
+
+def _slice_times(protocol: SiemensProtocol, slices: int) -> list[float]:
+    """Return when each slice is read, ms: together in 3D, one after the other in 2D."""
+    step = 0.0 if protocol.acquisition_type == "3D" else SLICE_MILLISECONDS
+    return [step * number for number in range(slices)]
 
 
 def _even(content: bytes) -> bytes:
     return content + b"\0" * (len(content) % 2)
 
 
-def _image_entries(layout: Stack, corner: NDArray[np.float64]) -> list[csa.Entry]:
+def _image_entries(
+    protocol: SiemensProtocol, layout: Stack, corner: NDArray[np.float64]
+) -> list[csa.Entry]:
     """Return what the private image header says about the mosaic."""
     slices = layout.pixels.shape[1]
     return [
@@ -190,8 +198,8 @@ def _image_entries(layout: Stack, corner: NDArray[np.float64]) -> list[csa.Entry
         csa.Entry("SlicePosition_PCS", "FD", [float(value) for value in corner], 3),
         csa.Entry("MultistepIndex", "IS", [0]),
         csa.Entry("ImaCoilString", "LO", ["HE1-4"]),
-        csa.Entry("MosaicRefAcqTimes", "FD", [0.0] * slices, 0),
-        csa.Entry("ImageType4MF", "CS", ["ORIGINAL", "PRIMARY", "ASL", "NONE"], 0),
+        csa.Entry("MosaicRefAcqTimes", "FD", _slice_times(protocol, slices), 0),
+        csa.Entry("ImageType4MF", "CS", protocol.image_type[:4], 0),
     ]
 
 
