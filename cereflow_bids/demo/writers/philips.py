@@ -1,61 +1,46 @@
-"""Philips 3D pCASL as classic DICOM: the SOURCE series, and the console's own CBF map.
+"""Philips ASL as the scanner exports it: source images, the console's CBF map, M0 and T1w.
 
-Modelled on a real export of release 5.7. The SOURCE series holds control and label in turn, one
-pair per dynamic; the pair of the first dynamic is not background suppressed and serves as M0. No
-tag holds the labelling duration or the post-labelling delay.
+Modelled on a real classic export of release 5.7 (3D pCASL) and on what is published of the 2D,
+multiphase and enhanced exports of that release. The source series holds controls and labels, one
+pair per dynamic; in the 3D product the pair of the first dynamic is not background suppressed and
+serves as M0. No tag holds the labelling duration; only a multiphase scan tells its delays.
 """
 
-import datetime as dt
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cereflow_bids.demo.writers.dicom import (
-    Stack,
-    decimal,
-    new_image,
-    place,
-    save,
-    set_acquisition,
-    set_pixels,
-    stack,
+from cereflow_bids.demo.writers.dicom import new_image, place, save, set_pixels, stack
+from cereflow_bids.demo.writers.philips_enhanced import write_frames
+from cereflow_bids.demo.writers.philips_headers import (
+    fill_acquisition,
+    fill_private,
+    fill_time,
+)
+from cereflow_bids.demo.writers.philips_protocol import (
+    MULTIPHASE,
+    PCASL_2D,
+    Kind,
+    PhilipsProtocol,
+    volumes,
 )
 from cereflow_bids.demo.writers.study import Series, Study
 
-if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
+__all__ = [
+    "MULTIPHASE",
+    "PCASL_2D",
+    "PhilipsProtocol",
+    "write_cbf",
+    "write_m0",
+    "write_source",
+    "write_t1w",
+]
 
 _LARGEST = 4095
 _SLOPE = 1.33870573870573
 _CBF_SLOPE = 0.1
-
-
-@dataclass(frozen=True)
-class PhilipsProtocol:
-    """What the operator set; times in seconds. The labelling is not here: no header holds it."""
-
-    repetition_time: float = 4.25
-    echo_time: float = 0.009
-    shots_per_volume: int = 15
-    field_strength: float = 3.0
-    source_number: int = 1903
-    cbf_number: int = 1901
-    source_description: str = "WIP SOURCE - 3DpCASL"
-    cbf_description: str = "3DpCASL"
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """How the headers of one series differ from the other's."""
-
-    image_type: tuple[str, ...]
-    scanning_sequence: str
-    slope: float
-    scale: float
-    rescale_type: str
 
 
 def write_source(
@@ -65,8 +50,9 @@ def write_source(
     affine: NDArray[np.floating],
     *,
     protocol: PhilipsProtocol | None = None,
+    enhanced: bool = False,
 ) -> list[Path]:
-    """Write the SOURCE series, one file per slice.
+    """Write the SOURCE series: one file per slice, or one enhanced file.
 
     Parameters
     ----------
@@ -75,13 +61,16 @@ def write_source(
     study
         Who was scanned, and when.
     volumes
-        ``(x, y, z, 2 × dynamics)``: control, label, control, label …, in the scanner's floating
-        point units, not negative; the first pair unsuppressed. Stored with 12 bits over the range
-        of all volumes, as the scanner does.
+        ``(x, y, z, 2 × phases × dynamics)`` in the scanner's floating point units, not negative,
+        in the order of acquisition: control (all of its phases), label (all of its phases),
+        control … Stored with 12 bits over the range of all volumes, as the scanner does, so that
+        two series have different scales.
     affine
         Voxel to mm, NIfTI axes, ``(4, 4)``.
     protocol
         What was set at the console.
+    enhanced
+        Whether to write one multi-frame file, whose frames are all controls, then all labels.
 
     Returns
     -------
@@ -92,14 +81,14 @@ def write_source(
     series = Series(
         study, protocol.source_number, protocol.source_description, protocol.source_description
     )
-    kind = _Kind(
-        image_type=("ORIGINAL", "PRIMARY", "M_SE", "M", "SE"),
-        scanning_sequence="SE",
+    kind = Kind(
+        technique="FFE" if protocol.dimension == "2D" else "SE",
+        contrast="M",
         slope=_SLOPE,
         scale=_LARGEST / float(np.max(volumes)),
-        rescale_type="normalized",
+        labelled=True,
     )
-    return _write(folder, series, stack(volumes, affine), protocol, kind)
+    return _write(folder, series, volumes, affine, protocol=protocol, kind=kind, enhanced=enhanced)
 
 
 def write_cbf(
@@ -109,8 +98,9 @@ def write_cbf(
     affine: NDArray[np.floating],
     *,
     protocol: PhilipsProtocol | None = None,
+    enhanced: bool = False,
 ) -> list[Path]:
-    """Write the console's CBF map, one file per slice.
+    """Write the console's CBF map: one file per slice, or one enhanced file.
 
     Parameters
     ----------
@@ -124,137 +114,129 @@ def write_cbf(
         Voxel to mm, NIfTI axes, ``(4, 4)``.
     protocol
         What was set at the console.
+    enhanced
+        Whether to write one multi-frame file.
     """
     protocol = protocol or PhilipsProtocol()
     series = Series(
         study, protocol.cbf_number, protocol.cbf_description, f"WIP {protocol.cbf_description}"
     )
-    kind = _Kind(
-        image_type=("ORIGINAL", "PRIMARY", "PERFUSION_FFE", "PERFUSION", "FFE"),
-        scanning_sequence="GR",
+    kind = Kind(
+        technique="FFE",
+        contrast="PERFUSION",
         slope=_CBF_SLOPE,
         scale=1 / _CBF_SLOPE,
         rescale_type="US",
     )
-    return _write(folder, series, stack(cbf, affine), protocol, kind)
+    return _write(folder, series, cbf, affine, protocol=protocol, kind=kind, enhanced=enhanced)
+
+
+def write_m0(
+    folder: Path,
+    study: Study,
+    density: NDArray[np.floating],
+    affine: NDArray[np.floating],
+    *,
+    protocol: PhilipsProtocol | None = None,
+    number: int = 2001,
+    description: str = "M0 3DpCASL",
+    repetition_time: float = 10.0,
+) -> list[Path]:
+    """Write a separate M0 series, without labelling and suppression, one file per slice.
+
+    Parameters
+    ----------
+    folder
+        Where the files go.
+    study
+        Who was scanned, and when.
+    density
+        ``(x, y, z)`` in the scanner's floating point units, not negative.
+    affine
+        Voxel to mm, NIfTI axes, ``(4, 4)``.
+    protocol
+        That of the ASL scan.
+    number, description, repetition_time
+        Series number and description, and the time (s) that the signal has to recover.
+    """
+    protocol = replace(
+        protocol or PhilipsProtocol(), repetition_time=repetition_time, phases=1, flip_angle=90
+    )
+    kind = Kind(
+        technique="FFE" if protocol.dimension == "2D" else "SE",
+        contrast="M",
+        slope=_SLOPE,
+        scale=_LARGEST / float(np.max(density)),
+        acquisition_contrast="PROTON_DENSITY",
+    )
+    series = Series(study, number, description, description)
+    return _write(folder, series, density, affine, protocol=protocol, kind=kind)
+
+
+def write_t1w(
+    folder: Path,
+    study: Study,
+    volume: NDArray[np.floating],
+    affine: NDArray[np.floating],
+    *,
+    number: int = 301,
+    description: str = "sT1W_3D_TFE",
+) -> list[Path]:
+    """Write a T1-weighted 3D TFE series, one file per slice.
+
+    Parameters
+    ----------
+    folder
+        Where the files go.
+    study
+        Who was scanned, and when.
+    volume
+        ``(x, y, z)``, any unit, not negative.
+    affine
+        Voxel to mm, NIfTI axes, ``(4, 4)``.
+    number, description
+        Of the series.
+    """
+    protocol = PhilipsProtocol(repetition_time=0.0065, echo_time=0.00293, flip_angle=9)
+    kind = Kind(
+        technique="FFE",
+        contrast="M",
+        slope=_SLOPE,
+        scale=_LARGEST / float(np.max(volume)),
+        acquisition_contrast="T1",
+    )
+    series = Series(study, number, description, description)
+    return _write(folder, series, volume, affine, protocol=protocol, kind=kind)
 
 
 def _write(
-    folder: Path, series: Series, layout: Stack, protocol: PhilipsProtocol, kind: _Kind
+    folder: Path,
+    series: Series,
+    array: NDArray[np.floating],
+    affine: NDArray[np.floating],
+    *,
+    protocol: PhilipsProtocol,
+    kind: Kind,
+    enhanced: bool = False,
 ) -> list[Path]:
-    """Write every slice of every volume of `layout`."""
+    """Write every slice of every volume."""
+    layout = stack(array, affine)
     count, slices = layout.pixels.shape[:2]
+    members = volumes(count, protocol, labelled=kind.labelled)
+    if enhanced:
+        return [write_frames(folder, series, layout, members, protocol=protocol, kind=kind)]
+    dynamics = members[-1].dynamic
     paths = []
-    for volume in range(count):
+    for number, volume in enumerate(members):
         for index in range(slices):
-            image = new_image(series, volume * slices + index + 1)
+            image = new_image(series, number * slices + index + 1)
             place(image, layout, layout.positions[index])
-            _fill_acquisition(image, protocol, kind)
-            _fill_time(image, protocol, volume, count)
-            _fill_private(image, kind, index=index, slices=slices, volume=volume, count=count)
-            set_pixels(image, layout.pixels[volume, index] * kind.scale, bits=12)
+            fill_acquisition(image, protocol, kind)
+            fill_time(image, protocol, volume, index, dynamics)
+            fill_private(
+                image, protocol, kind, volume, index=index, slices=slices, dynamics=dynamics
+            )
+            set_pixels(image, layout.pixels[number, index] * kind.scale, bits=12)
             name = f"{series.number}_{image.InstanceNumber:04d}.dcm"
             paths.append(save(image, folder / name))
     return paths
-
-
-def _fill_acquisition(image: "Dataset", protocol: PhilipsProtocol, kind: _Kind) -> None:
-    """Write the public acquisition tags."""
-    image.ImageType = list(kind.image_type)
-    image.Manufacturer = "Philips"
-    image.ManufacturerModelName = "Ingenia Elition X"
-    image.SoftwareVersions = ["5.7.1", "5.7.1.1"]
-    image.ScanningSequence = kind.scanning_sequence
-    image.SequenceVariant = "SK"
-    image.ScanOptions = "FS"
-    set_acquisition(
-        image,
-        repetition_time=protocol.repetition_time,
-        echo_time=protocol.echo_time,
-        field_strength=protocol.field_strength,
-        frequency=42.582837,
-    )
-    image.NumberOfAverages = 1
-    image.NumberOfPhaseEncodingSteps = 70
-    image.EchoTrainLength = 112
-    image.PercentSampling = 100
-    image.PercentPhaseFieldOfView = 100
-    image.PixelBandwidth = 1948
-    image.ReceiveCoilName = "MULTI COIL"
-    image.TransmitCoilName = "BODY"
-    image.AcquisitionMatrix = [80, 0, 0, 70]
-    image.InPlanePhaseEncodingDirection = "COL"
-    image.FlipAngle = 90
-    image.AcquisitionNumber = image.SeriesNumber // 100
-    image.WindowCenter = 668
-    image.WindowWidth = 1161
-    image.RescaleIntercept = 0
-    image.RescaleSlope = decimal([kind.slope])[0]
-    image.RescaleType = kind.rescale_type
-
-
-def _fill_time(image: "Dataset", protocol: PhilipsProtocol, volume: int, count: int) -> None:
-    """Write which dynamic an image belongs to and when that was acquired."""
-    dynamic = volume // 2
-    delay = dynamic * 2 * protocol.shots_per_volume * protocol.repetition_time
-    start = dt.datetime.strptime(image.StudyTime, "%H%M%S")
-    image.AcquisitionTime = (start + dt.timedelta(seconds=delay)).strftime("%H%M%S.%f")[:9]
-    image.ContentTime = image.AcquisitionTime
-    image.TemporalPositionIdentifier = dynamic + 1
-    image.NumberOfTemporalPositions = max(count // 2, 1)
-    if count > 1:
-        image.TriggerTime = decimal([1000 * delay])[0]
-    duration = count * protocol.shots_per_volume * protocol.repetition_time
-    image.AcquisitionDuration = float(duration)
-
-
-def _fill_private(
-    image: "Dataset", kind: _Kind, *, index: int, slices: int, volume: int, count: int
-) -> None:
-    """Write Philips' own elements: slice, dynamic, scaling, label or control."""
-    first = image.private_block(0x2001, "Philips Imaging DD 001", create=True)
-    first.add_new(0x08, "IS", 1)
-    first.add_new(0x0A, "IS", index + 1)
-    first.add_new(0x0B, "CS", "TRANSVERSAL")
-    first.add_new(0x12, "CS", "Y" if count > 1 else "N")
-    first.add_new(0x13, "SL", 7)
-    first.add_new(0x14, "SL", 1)
-    first.add_new(0x17, "SL", 1)
-    first.add_new(0x18, "SL", slices)
-    first.add_new(0x20, "LO", "GraSE")
-    first.add_new(0x22, "FL", 2.2724928855895996)
-    first.add_new(0x60, "SL", 1)
-    first.add_new(0x7B, "IS", image.AcquisitionNumber)
-    first.add_new(0x81, "IS", max(count // 2, 1))
-    # The blocks are numbered in the order in which they are made, and readers know them by number.
-    blocks = [
-        image.private_block(0x2005, f"Philips MR Imaging DD {number:03d}", create=True)
-        for number in range(1, 6)
-    ]
-    blocks[0].add_new(0x0E, "FL", kind.scale)
-    blocks[0].add_new(0x11, "CS", kind.image_type[3])
-    blocks[0].add_new(0x30, "FL", float(image.RepetitionTime))
-    blocks[4].add_new(0x09, "DS", "0")
-    blocks[4].add_new(0x0A, "DS", decimal([kind.slope])[0])
-    blocks[4].add_new(0x0B, "LO", kind.rescale_type)
-    blocks[4].add_new(0x28, "SL", 2 if count > 1 else 1)
-    if count > 1:
-        blocks[4].add_new(0x29, "CS", "LABEL" if volume % 2 else "CONTROL")
-    blocks[4].add_new(0x0F, "SQ", [_frame()])
-    # A constant of the sequence near 2.177 on the real scans; it is not the delay.
-    blocks[4].add_new(0x42, "FL", 2.1772613525390625)
-
-
-def _frame() -> "Dataset":
-    """Return what an enhanced image would say about the frame, as the scanner nests it."""
-    from pydicom.dataset import Dataset
-
-    frame = Dataset()
-    frame.AcquisitionContrast = "PERFUSION"
-    frame.PulseSequenceName = "GraSE"
-    frame.EchoPulseSequence = "BOTH"
-    frame.ParallelReductionFactorInPlane = 2.0
-    frame.ParallelAcquisition = "YES"
-    frame.ParallelAcquisitionTechnique = "SENSE"
-    frame.NumberOfKSpaceTrajectories = 15
-    return frame
