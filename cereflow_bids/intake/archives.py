@@ -2,22 +2,29 @@
 
 Members are written under numbers, never under their own names: a name can lead out of the target
 folder, clash with another one, or hold a patient's name. What a hostile archive looks like is
-refused all the same, so that it is noticed.
+refused all the same, so that it is noticed. Two members of one name are two files; if they are the
+same image, the header index counts it once.
 """
 
 import os
-import shutil
-import stat
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 from cereflow_bids.errors import InputError, UsageError
+from cereflow_bids.intake import archives_tar, archives_zip
+from cereflow_bids.intake.archives_kinds import (
+    ARCHIVES,
+    Kind,
+    Member,
+    is_junk,
+    is_opaque,
+    kind_of,
+    refuse_unreadable,
+)
+from cereflow_bids.intake.archives_limits import HEAD, Account, Limits, disk_told, reading_told
+from cereflow_bids.intake.archives_zip_directory import has_end
 
-_ENCRYPTED = 0x1
-_CHUNK = 1 << 20
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError)
+__all__ = ["Limits", "check_inputs", "unpack"]
 
 
 def check_inputs(inputs: Sequence[Path]) -> None:
@@ -37,104 +44,161 @@ def check_inputs(inputs: Sequence[Path]) -> None:
             )
 
 
-def unpack(source: Path, folder: Path, position: int) -> list[Path]:
-    """Return the files of one input: those of a folder, or those of a ZIP unpacked to `folder`.
+def unpack(source: Path, folder: Path, position: int, limits: Limits | None = None) -> list[Path]:
+    """Return the files of one input, whatever it is packed in.
 
     Parameters
     ----------
     source
-        A ZIP archive or a folder.
+        A ZIP; a tar, plain or compressed by gzip, bzip2 or xz; one DICOM file; or a folder of
+        files and archives. Archives may hold archives. What is packed is told by its bytes.
     folder
-        Where members go, named ``000001`` and so on; made if it is missing.
+        Where members go, named ``000001`` and so on by their position, nested ones one folder
+        deeper; made if it is needed. Unpacking the same input again gives the same paths.
     position
         Number of the input on the command line, from 1: what messages call it by.
+    limits
+        What it may unpack to.
+
+    Returns
+    -------
+    list of Path
+        Files in the order of the archive, or of a folder's sorted paths. Those of a folder stay
+        where they are. Empty files are left out, and what macOS and Windows add.
 
     Raises
     ------
     InputError
-        If the input is missing, not a ZIP, encrypted, damaged, unsafe or too large for the disk.
+        If the input is missing, no archive, empty, encrypted, damaged, unsafe or too large. What
+        had been unpacked of it is removed.
     """
     where = f"input {position}"
-    if source.is_dir():
-        return sorted(_files_below(source))
+    account = Account(limits or Limits())
+    try:
+        # What writing raises is told by the account, and all else comes of reading.
+        with reading_told(where):
+            if source.is_dir():
+                return list(_folder_files(source.resolve(), folder, where, account))
+            return _single_file(source, folder, where, account)
+    except BaseException:
+        account.take_back()
+        raise
+
+
+def _single_file(source: Path, folder: Path, where: str, account: Account) -> list[Path]:
     if not source.is_file():
         raise InputError("There is no such file or folder.", where=where, fix="check the path.")
+    kind = _kind(source)
+    if kind is Kind.DICOM:
+        return [source]
+    if kind is Kind.OTHER:
+        with source.open("rb") as file:
+            # A ZIP that unpacks itself begins as a program.
+            if not has_end(file):
+                raise InputError(
+                    "This is not an archive (ZIP, tar, tar.gz), a folder or a DICOM file.",
+                    where=where,
+                    fix="give what the scanner or the archive exported, packed or as a folder.",
+                )
+        kind = Kind.ZIP
+    account.packed += source.stat().st_size
+    files = list(_archive_files(source, kind, folder, where, account, depth=1))
+    if not account.seen:
+        raise InputError(
+            "The archive is empty.", where=where, fix="pack the folder again, with its files."
+        )
+    return files
+
+
+def _kind(path: Path) -> Kind:
+    with path.open("rb") as file:
+        return kind_of(file.read(HEAD))
+
+
+def _folder_files(source: Path, folder: Path, where: str, account: Account) -> Iterator[Path]:
+    """Yield the files of a plain folder where they are, and of archives in it unpacked."""
+    for number, path in enumerate(sorted(_files_and_links(source)), start=1):
+        place = f"member {number} of {where}"
+        account.count_file(where)
+        if path.is_symlink():
+            _refuse_leading_out(path, source, place)
+            continue
+        with reading_told(place):
+            kind = _kind(path)
+            refuse_unreadable(kind, place)
+            if kind in ARCHIVES and not is_opaque(path.name):
+                account.packed += path.stat().st_size
+                target = folder / f"{number:06d}"
+                yield from _archive_files(path, kind, target, place, account, depth=1)
+            elif path.stat().st_size:
+                yield path
+
+
+def _files_and_links(source: Path) -> Iterator[Path]:
+    """Yield files and links below `source`, following none; no pipes, no devices."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for parent, folders, names in os.walk(source, onerror=stop):
+        folders[:] = [name for name in folders if not is_junk(f"{name}/")]
+        for name in (*folders, *names):
+            path = Path(parent, name)
+            if path.is_symlink() or (path.is_file() and not is_junk(name)):
+                yield path
+
+
+def _refuse_leading_out(link: Path, source: Path, where: str) -> None:
+    """Raise unless the link's goal is below `source`, where it is read by itself."""
     try:
-        with zipfile.ZipFile(source) as archive:
-            return _unpack_members(archive, folder, where)
-    except _BROKEN as error:
+        inside = link.resolve(strict=True).is_relative_to(source)
+    except (OSError, RuntimeError):
+        inside = False
+    if not inside:
         raise InputError(
-            "This is not a ZIP archive, or it is damaged.",
+            "The member is a symbolic link that leads out of the folder, or nowhere.",
             where=where,
-            fix="export or download it again and compare the file sizes.",
-        ) from error
+            fix="copy the files themselves into it (cp -L; with DataLad, get them first).",
+        )
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        yield from (Path(parent, name) for name in names)
-
-
-def _unpack_members(archive: zipfile.ZipFile, folder: Path, where: str) -> list[Path]:
-    members = [
-        (number, member)
-        for number, member in enumerate(archive.infolist(), start=1)
-        if not member.is_dir()
-    ]
-    for number, member in members:
-        _refuse_unsafe(member, f"member {number} of {where}")
-    folder.mkdir(parents=True, exist_ok=True)
-    needed = sum(member.file_size for _, member in members)
-    if needed > shutil.disk_usage(folder).free:
+def _archive_files(
+    path: Path, kind: Kind, folder: Path, where: str, account: Account, *, depth: int
+) -> Iterator[Path]:
+    """Yield the files of one archive, and of those in it."""
+    if depth > account.limits.depth:
         raise InputError(
-            f"Unpacked it would take {needed / 1e9:.1f} GB, more than the disk has left.",
+            f"Archives are packed in one another more than {account.limits.depth} deep.",
             where=where,
-            fix="free some space, or choose a BIDS folder on another disk.",
+            fix="unpack the outer ones yourself; if they never end, this is a decompression bomb.",
         )
-    return [
-        _unpack_one(archive, member, folder / f"{number:06d}", f"member {number} of {where}")
-        for number, member in members
-    ]
+    with disk_told(where):
+        folder.mkdir(parents=True, exist_ok=True)
+    refuse_unreadable(kind, where)
+    for member in _members(path, kind, folder, where, account):
+        yield from _member_files(member, folder, account, depth)
 
 
-def _refuse_unsafe(member: zipfile.ZipInfo, where: str) -> None:
-    """Raise if `member` is encrypted, a link, or named so as to leave its folder."""
-    if member.flag_bits & _ENCRYPTED:
-        raise InputError(
-            "The archive is encrypted.", where=where, fix="pack it again without a password."
-        )
-    if stat.S_ISLNK(member.external_attr >> 16):
-        raise InputError(
-            "The member is a symbolic link.", where=where, fix="pack the files themselves."
-        )
-    # zipfile mends some names silently; orig_filename is what the archive really says.
-    for name in (member.orig_filename, member.filename):
-        windows = PureWindowsPath(name)
-        parts = {*PurePosixPath(name).parts, *windows.parts}
-        if name.startswith(("/", "\\")) or windows.drive or ".." in parts:
-            raise InputError(
-                "The member's name leads out of the folder that it is unpacked to.",
-                where=where,
-                fix="do not use this archive; ask where it comes from, and pack the folder anew.",
-            )
+def _members(
+    path: Path, kind: Kind, folder: Path, where: str, account: Account
+) -> Iterator[Member]:
+    if kind is Kind.ZIP:
+        return archives_zip.members(path, folder, where, account)
+    return archives_tar.members(path, kind, folder, where, account)
 
 
-def _unpack_one(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, where: str
-) -> Path:
-    """Write one member to `target`, and no more bytes than it declares."""
-    written = 0
-    try:
-        with archive.open(member) as source, target.open("xb") as sink:
-            while chunk := source.read(_CHUNK):
-                written += len(chunk)
-                if written > member.file_size:
-                    raise zipfile.BadZipFile("larger than declared")
-                sink.write(chunk)
-    except (*_BROKEN, NotImplementedError) as error:
-        raise InputError(
-            "The member cannot be unpacked: it is damaged or packed by an unknown method.",
-            where=where,
-            fix="export it again as an ordinary ZIP.",
-        ) from error
-    return target
+def _member_files(member: Member, folder: Path, account: Account, depth: int) -> Iterator[Path]:
+    """Write one member; yield it, or what it holds if it is an archive."""
+    target = folder / f"{member.number:06d}"
+    account.count_file(member.where)
+    head = account.write(member.chunks, target, member.where)
+    if not head:
+        return
+    kind = kind_of(head)
+    refuse_unreadable(kind, member.where)
+    if kind not in ARCHIVES or member.opaque:
+        yield target
+        return
+    inner = folder / f"{target.name}-members"
+    yield from _archive_files(target, kind, inner, member.where, account, depth=depth + 1)
+    account.remove(target)
