@@ -1,0 +1,169 @@
+"""Philips: what each volume of a series is, in the order in which dcm2niix stacks them.
+
+A classic series comes out in the order of acquisition: in each repeat the control, then the
+label, each with all of its phases. Enhanced files come out as their dimension indices say (all
+controls, then all labels), from release 11 on by repeat, fourth dimension, and label. A test
+holds each of these against dcm2niix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cereflow_bids.intake.series import Series, functional_value
+
+TYPES = {"LABEL": "label", "CONTROL": "control", "M_ZERO_SCAN": "m0scan"}
+OWN = (0x2005, 0x140F)
+LABEL = (0x2005, 0x1429)
+SCALE_SLOPE = (0x2005, 0x100E)
+DYNAMIC_BEGIN = (0x2005, 0x10A0)
+_STACK = (0x00209056, 0x00209057)
+_FIRST_OF_OWN_ORDER = 11
+
+
+class Volume(NamedTuple):
+    """One volume: its repeat, BIDS type, phase (from 1) and trigger time per slice place, ms.
+
+    The keys of ``triggers`` are places along the slice normal, mm, upwards as in the NIfTI file.
+    """
+
+    repeat: int
+    kind: str
+    phase: int
+    triggers: Mapping[float, float]
+
+
+class _Frame(NamedTuple):
+    """One slice of one volume, as a classic file or an enhanced frame tells it."""
+
+    repeat: int
+    context: str
+    place: float
+    trigger: float | None
+    dimensions: tuple[int, ...]
+
+
+def volumes(series: Series) -> list[Volume]:
+    """Return what the header says of each volume, in dcm2niix's order; empty if nothing."""
+    if "PerFrameFunctionalGroupsSequence" in series.header:
+        return _enhanced(series.header, series.software)
+    return _classic(series)
+
+
+def _classic(series: Series) -> list[Volume]:
+    stacks: dict[tuple[int, str], list[_Frame]] = defaultdict(list)
+    for image in series.images:
+        for tag in image.tags:
+            place = _place(image.orientation, image.position)
+            frame = _Frame(tag.repeat, tag.context.upper(), place, image.trigger_time, ())
+            stacks[frame.repeat, frame.context].append(frame)
+    found = [volume for frames in stacks.values() for volume in _phases(frames)]
+    return sorted(found, key=lambda one: (one.repeat, one.kind == "label", one.phase))
+
+
+def _phases(frames: Sequence[_Frame]) -> Iterator[Volume]:
+    """Part what one labelling gave into phases: the images of each slice in order of time."""
+    slices: dict[float, list[_Frame]] = defaultdict(list)
+    for frame in frames:
+        slices[frame.place].append(frame)
+    for of_slice in slices.values():
+        of_slice.sort(key=lambda one: one.trigger or 0.0)
+    for phase in range(max(len(of_slice) for of_slice in slices.values())):
+        members = [of_slice[phase] for of_slice in slices.values() if phase < len(of_slice)]
+        yield _volume(members, phase + 1)
+
+
+def _volume(members: Sequence[_Frame], phase: int) -> Volume:
+    triggers = {one.place: one.trigger for one in members if one.trigger is not None}
+    kind = TYPES.get(members[0].context, "n/a")
+    return Volume(members[0].repeat, kind, phase, triggers)
+
+
+# -- enhanced ------------------------------------------------------------------------------------
+
+
+def _enhanced(header: Any, software: str) -> list[Volume]:
+    """Group the frames by their dimension indices other than those of the stack of slices."""
+    pointers = [
+        int(item.DimensionIndexPointer)
+        for item in header.get("DimensionIndexSequence") or ()
+        if "DimensionIndexPointer" in item
+    ]
+    frames = list(_frames(header))
+    if not frames or any(len(frame.dimensions) < len(pointers) for frame in frames):
+        return []
+    kept = [number for number, pointer in enumerate(pointers) if pointer not in _STACK]
+    stacks: dict[tuple[int, ...], list[_Frame]] = defaultdict(list)
+    for frame in frames:
+        stacks[tuple(frame.dimensions[number] for number in kept)].append(frame)
+    order = sorted(stacks, key=lambda key: _rank(stacks[key][0], key, software))
+    return _numbered([stacks[key] for key in order])
+
+
+def _rank(frame: _Frame, key: tuple[int, ...], software: str) -> tuple[int, ...]:
+    """Return what dcm2niix sorts a volume by: the last dimension changes most slowly."""
+    release = re.match(r"\d+", software.strip())
+    if release is not None and int(release[0]) >= _FIRST_OF_OWN_ORDER:
+        fourth = frame.dimensions[3] if len(frame.dimensions) > 3 else 0
+        return (frame.repeat, fourth, int(frame.context == "LABEL"))
+    return key[::-1]
+
+
+def _numbered(stacks: Sequence[Sequence[_Frame]]) -> list[Volume]:
+    """Give the volumes of each labelling their phases, by their trigger times."""
+    labelings: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for frames in stacks:
+        labelings[frames[0].repeat, frames[0].context].append(_first(frames))
+    result = []
+    for frames in stacks:
+        times = sorted(labelings[frames[0].repeat, frames[0].context])
+        result.append(_volume(frames, times.index(_first(frames)) + 1))
+    return result
+
+
+def _first(frames: Sequence[_Frame]) -> float:
+    return min((one.trigger for one in frames if one.trigger is not None), default=0.0)
+
+
+def _frames(header: Any) -> Iterator[_Frame]:
+    orientation = functional_value(header, "ImageOrientationPatient")
+    for group in header.PerFrameFunctionalGroupsSequence:
+        own = group[OWN].value[0] if OWN in group and group[OWN].value else {}
+        content = (group.get("FrameContentSequence") or [{}])[0]
+        position = (group.get("PlanePositionSequence") or [{}])[0].get("ImagePositionPatient")
+        context = str(own[LABEL].value).strip().upper() if LABEL in own else ""
+        if not context:
+            return
+        repeat = own.get("TemporalPositionIdentifier") or content.get("TemporalPositionIndex")
+        dimensions = content.get("DimensionIndexValues") or ()
+        dimensions = [dimensions] if isinstance(dimensions, int) else dimensions
+        yield _Frame(
+            int(repeat or 0),
+            context,
+            _place(orientation, position),
+            _trigger(group, own),
+            tuple(
+                int(n) for n in (dimensions if not isinstance(dimensions, int) else [dimensions])
+            ),
+        )
+
+
+def _trigger(group: Any, own: Any) -> float | None:
+    nominal = (group.get("CardiacSynchronizationSequence") or [{}])[0]
+    for value in (own.get("TriggerTime"), nominal.get("NominalCardiacTriggerDelayTime")):
+        if value not in (None, ""):
+            return float(value)
+    return None
+
+
+def _place(orientation: Any, position: Any) -> float:
+    """Return how far along the slice normal a slice lies, mm; 0 where that is unknown."""
+    if not orientation or not position:
+        return 0.0
+    rows, columns = np.reshape([float(part) for part in orientation], (2, 3))
+    return round(float(np.cross(rows, columns) @ [float(part) for part in position]), 2) + 0.0
