@@ -1,16 +1,20 @@
-"""HeuDiConv heuristic: which series is ASL, its M0, the console's CBF map, a T1w, or none of them.
+"""HeuDiConv heuristic: which series is ASL, its M0, a console's map, a T1w, or none of them.
 
 Works alone (``heudiconv -f heuristics/cereflow.py …``) and needs nothing but the standard library.
-``cereflow-convert`` loads this very file for its own decisions, so the rules are written once.
-What HeuDiConv cannot write (aslcontext.tsv, labelling parameters, an M0 that is none) is
-completed by ``cereflow-convert`` afterwards.
+``cereflow-convert`` loads this very file for its own decisions, so the rules are written once; the
+table in the documentation is made from `RULES`. What HeuDiConv cannot write (aslcontext.tsv,
+labelling parameters, an M0 that is none, several series that are one run) is completed by
+``cereflow-convert`` afterwards.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-ASL, M0SCAN, CONSOLE_CBF, T1W, T1W_THICK = "asl", "m0scan", "cbf", "T1w", "T1w_2D"
+ASL, M0SCAN, T1W, T1W_THICK = "asl", "m0scan", "T1w", "T1w_2D"
+CONSOLE_CBF, CONSOLE_ATT = "cbf", "att"
 UNRELATED = "not an ASL, M0 or T1w series"
+WRITTEN, REAL = "written DICOM", "real scan"
 
 # "perf" alone is no sign of ASL: contrast-agent perfusion is named so as well.
 _ASL_NAME = re.compile(r"asl|tgse", re.IGNORECASE)
@@ -27,11 +31,49 @@ _NOT_T1 = re.compile(
 )
 
 
+class Traits(NamedTuple):
+    """What the rules look at.
+
+    Manufacturer (0008,0070), description (0008,103E), protocol name (0018,1030), image type
+    (0008,0008) in capitals, acquisition type (0018,0023), the vendor's name of the sequence, and
+    whether the images are in colour.
+    """
+
+    manufacturer: str
+    description: str
+    protocol_name: str
+    image_type: tuple[str, ...]
+    acquisition_type: str
+    sequence: str = ""
+    colour: bool = False
+
+    def named(self, pattern: re.Pattern[str]) -> bool:
+        """Tell whether the description or the protocol's name matches."""
+        return bool(pattern.search(self.description) or pattern.search(self.protocol_name))
+
+
+class Rule(NamedTuple):
+    """One line of the table: the first whose condition holds decides.
+
+    ``kind`` is None where the series is left out; ``says`` puts the condition into words; ``why``
+    tells what the series is taken for; ``tested`` names what the tests of the rule rest on.
+    """
+
+    vendor: str
+    name: str
+    kind: str | None
+    when: Callable[[Traits], bool]
+    says: str
+    why: str
+    tested: str
+
+
 class Role(NamedTuple):
     """What a series is for; ``kind`` is None where it is left out, and ``why`` says why."""
 
     kind: str | None
     why: str
+    rule: str = ""
 
 
 def vendor(manufacturer: str) -> str | None:
@@ -42,73 +84,160 @@ def vendor(manufacturer: str) -> str | None:
     return next((known for known in ("philips", "siemens") if known in name), None)
 
 
-def role(
-    *,
-    manufacturer: str,
-    description: str,
-    protocol_name: str,
-    image_type: tuple[str, ...],
-    acquisition_type: str,
-) -> Role:
-    """Decide what one series is for.
-
-    Parameters
-    ----------
-    manufacturer, description, protocol_name, acquisition_type
-        DICOM (0008,0070), (0008,103E), (0018,1030) and (0018,0023) (``"2D"`` or ``"3D"``).
-    image_type
-        DICOM (0008,0008) of any image of the series.
-    """
-    rules = {"ge": _ge, "philips": _philips, "siemens": _siemens}
-    rule = rules.get(vendor(manufacturer) or "")
-    kinds = tuple(part.upper() for part in image_type)
-    found = rule(description, protocol_name, kinds) if rule else None
-    return found or _t1w(description, protocol_name, kinds, acquisition_type)
+def role(traits: Traits) -> Role:
+    """Decide what one series is for."""
+    maker = vendor(traits.manufacturer)
+    for rule in RULES:
+        if rule.vendor in (maker, "any") and rule.when(traits):
+            return Role(rule.kind, rule.why, rule.name)
+    return Role(None, UNRELATED)
 
 
-def _ge(description: str, _protocol_name: str, kinds: tuple[str, ...]) -> Role | None:
-    if "easl" in description.casefold():
-        return Role(None, "GE eASL (seven delays) is not read yet")
-    if "CBF" in kinds:
-        return Role(CONSOLE_CBF, "the console's CBF map")
-    if "ASL" in kinds:
-        return Role(ASL, "perfusion-weighted and proton-density images")
-    return None
+# -- GE ------------------------------------------------------------------------------------------
+
+_GE = (
+    Rule(
+        "ge",
+        "ge-console-cbf",
+        CONSOLE_CBF,
+        lambda traits: "CBF" in traits.image_type,
+        "image type has `CBF`",
+        "the console's CBF map",
+        WRITTEN,
+    ),
+    Rule(
+        "ge",
+        "ge-pcasl-3d",
+        ASL,
+        lambda traits: "ASL" in traits.image_type,
+        "image type has `ASL`",
+        "perfusion-weighted and proton-density images",
+        WRITTEN,
+    ),
+)
+
+# -- Philips -------------------------------------------------------------------------------------
+
+_MAGNITUDE = {"M_SE", "M_FFE", "M"}
 
 
-def _philips(description: str, protocol_name: str, kinds: tuple[str, ...]) -> Role | None:
-    if any(kind.startswith("PERFUSION") for kind in kinds):
-        return Role(CONSOLE_CBF, "the console's CBF map")
-    source = "source" in description.casefold()
-    named = _ASL_NAME.search(description) or _ASL_NAME.search(protocol_name)
-    if source or (named and ({"M_SE", "M_FFE", "M"} & set(kinds))):
-        if _M0_NAME.search(description):
-            return Role(M0SCAN, "a separate M0 series")
-        return Role(ASL, "control and label images")
-    return None
+def _is_philips_source(traits: Traits) -> bool:
+    magnitude = not _MAGNITUDE.isdisjoint(traits.image_type)
+    return "source" in traits.description.casefold() or (traits.named(_ASL_NAME) and magnitude)
 
 
-def _siemens(description: str, protocol_name: str, kinds: tuple[str, ...]) -> Role | None:
-    if not ("ASL" in kinds or _ASL_NAME.search(description) or _ASL_NAME.search(protocol_name)):
-        return Role(M0SCAN, "a separate M0 series") if _M0_NAME.search(description) else None
-    # XA keeps the protocol name of the acquisition on its products: only these two tell.
-    if "DERIVED" in kinds or _SIEMENS_PRODUCT.search(description):
-        return Role(None, "a map that the scanner computed; CBF is computed from the raw images")
-    if _M0_NAME.search(description):
-        return Role(M0SCAN, "a separate M0 series")
-    return Role(ASL, "control and label images")
+_PHILIPS = (
+    Rule(
+        "philips",
+        "philips-console-cbf",
+        CONSOLE_CBF,
+        lambda traits: any(kind.startswith("PERFUSION") for kind in traits.image_type),
+        "image type begins with `PERFUSION`",
+        "the console's CBF map",
+        REAL,
+    ),
+    Rule(
+        "philips",
+        "philips-m0",
+        M0SCAN,
+        lambda t: _is_philips_source(t) and bool(_M0_NAME.search(t.description)),
+        "an ASL series with `m0` in its description",
+        "a separate M0 series",
+        WRITTEN,
+    ),
+    Rule(
+        "philips",
+        "philips-source",
+        ASL,
+        _is_philips_source,
+        "description has `SOURCE`; or its name has `asl` and it is a magnitude image",
+        "control and label images",
+        REAL,
+    ),
+)
+
+# -- Siemens -------------------------------------------------------------------------------------
 
 
-def _t1w(description: str, protocol_name: str, kinds: tuple[str, ...], acquisition: str) -> Role:
-    name = description or protocol_name
-    if not _T1_NAME.search(name) or _NOT_T1.search(name):
-        return Role(None, UNRELATED)
-    if "DERIVED" in kinds:
-        return Role(None, "a derived T1w image; the acquired one is used")
-    if acquisition.upper() == "3D":
-        return Role(T1W, "3D T1w")
-    return Role(T1W_THICK, "2D T1w, for display only")
+def _is_siemens_asl(traits: Traits) -> bool:
+    return "ASL" in traits.image_type or traits.named(_ASL_NAME)
 
+
+def _is_siemens_product(traits: Traits) -> bool:
+    # XA keeps the protocol name of the acquisition on its products: only these tell.
+    derived = "DERIVED" in traits.image_type or traits.colour
+    return derived or bool(_SIEMENS_PRODUCT.search(traits.description))
+
+
+_SIEMENS = (
+    Rule(
+        "siemens",
+        "siemens-product-map",
+        None,
+        lambda traits: _is_siemens_asl(traits) and _is_siemens_product(traits),
+        "an ASL series that is derived, in colour, or named PWI, Perfusion_Weighted or relCBF",
+        "a map that the scanner computed; CBF is computed from the raw images",
+        REAL,
+    ),
+    Rule(
+        "siemens",
+        "siemens-m0",
+        M0SCAN,
+        lambda traits: bool(_M0_NAME.search(traits.description)),
+        "description has `m0` or `pd_tse`",
+        "a separate M0 series",
+        REAL,
+    ),
+    Rule(
+        "siemens",
+        "siemens-asl",
+        ASL,
+        _is_siemens_asl,
+        "image type has `ASL`, or its name has `asl` or `tgse`",
+        "control and label images",
+        REAL,
+    ),
+)
+
+# -- T1w, all vendors ----------------------------------------------------------------------------
+
+
+def _is_t1(traits: Traits) -> bool:
+    name = traits.description or traits.protocol_name
+    return bool(_T1_NAME.search(name)) and not _NOT_T1.search(name)
+
+
+_T1W = (
+    Rule(
+        "any",
+        "t1w-derived",
+        None,
+        lambda traits: _is_t1(traits) and "DERIVED" in traits.image_type,
+        "named like a T1w, image type has `DERIVED`",
+        "a derived T1w image; the acquired one is used",
+        REAL,
+    ),
+    Rule(
+        "any",
+        "t1w-3d",
+        T1W,
+        lambda traits: _is_t1(traits) and traits.acquisition_type.upper() == "3D",
+        "named T1, MPRAGE, BRAVO, FSPGR, SPGR or TFE, and 3D",
+        "3D T1w",
+        REAL,
+    ),
+    Rule(
+        "any",
+        "t1w-2d",
+        T1W_THICK,
+        _is_t1,
+        "named T1, MPRAGE, BRAVO, FSPGR, SPGR or TFE, and not 3D",
+        "2D T1w, for display only",
+        WRITTEN,
+    ),
+)
+
+RULES = (*_GE, *_PHILIPS, *_SIEMENS, *_T1W)
 
 # -- what HeuDiConv calls ------------------------------------------------------------------------
 
@@ -119,16 +248,31 @@ _TEMPLATES = {
     M0SCAN: (f"{_HERE}/perf/{_NAME}", "m0scan"),
     # Kept apart from the raw data, where BIDS tools would take it for an acquisition.
     CONSOLE_CBF: (f"derivatives/console/{_HERE}/perf/{_NAME}", "desc-console_cbf"),
+    CONSOLE_ATT: (f"derivatives/console/{_HERE}/perf/{_NAME}", "desc-console_att"),
     T1W: (f"{_HERE}/anat/{_NAME}", "T1w"),
     T1W_THICK: (f"{_HERE}/anat/{_NAME}_acq-2D", "T1w"),
 }
 
 
-def custom_seqinfo(wrapper: Any, series_files: list[str]) -> tuple[str, str]:
+def sequence_name(header: Any) -> str:
+    """Return the vendor's name of the pulse sequence: GE's private one, else (0018,0024)."""
+    texts = [str(header[tag].value) for tag in _GE_SEQUENCES if tag in header]
+    return " ".join(texts) or str(header.get("SequenceName", "") or "")
+
+
+_GE_SEQUENCES = ((0x0019, 0x109C), (0x0019, 0x109E))
+
+
+def custom_seqinfo(wrapper: Any, series_files: list[str]) -> tuple[str, str, str, bool]:
     """Hand on what HeuDiConv's own summary of a series lacks."""
     del series_files
     data = wrapper.dcm_data
-    return str(data.get("Manufacturer", "")), str(data.get("MRAcquisitionType", ""))
+    return (
+        str(data.get("Manufacturer", "")),
+        str(data.get("MRAcquisitionType", "")),
+        sequence_name(data),
+        int(data.get("SamplesPerPixel") or 1) == 3,
+    )
 
 
 def stems(kinds: list[str | None]) -> list[str | None]:
@@ -149,15 +293,18 @@ def stems(kinds: list[str | None]) -> list[str | None]:
 
 def infotodict(seqinfo: list[Any]) -> dict[tuple[str, tuple[str, ...], None], list[str]]:
     """Map file stems to the series that HeuDiConv found."""
-    kinds = [
-        role(
-            manufacturer=series.custom[0],
+    kinds = []
+    for series in seqinfo:
+        manufacturer, acquisition, sequence, colour = series.custom
+        traits = Traits(
+            manufacturer=manufacturer,
             description=series.series_description or "",
             protocol_name=series.protocol_name or "",
-            image_type=tuple(series.image_type),
-            acquisition_type=series.custom[1],
-        ).kind
-        for series in seqinfo
-    ]
+            image_type=tuple(str(part).upper() for part in series.image_type),
+            acquisition_type=acquisition,
+            sequence=sequence,
+            colour=colour,
+        )
+        kinds.append(role(traits).kind)
     pairs = zip(stems(kinds), seqinfo, strict=True)
     return {(stem, ("nii.gz",), None): [series.series_id] for stem, series in pairs if stem}

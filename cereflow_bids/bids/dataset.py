@@ -151,7 +151,9 @@ def _check_scaling(sidecar: Sidecar, context: Sequence[str]) -> None:
         return
     told = sidecar.number("TotalAcquiredPairs")
     scaling = sidecar.values.get("CereflowScaling")
-    divided = scaling.get("NumberOfExcitations") if isinstance(scaling, dict) else told
+    divided = told
+    if isinstance(scaling, dict):
+        divided = scaling.get("TotalAcquiredPairs", scaling.get("NumberOfExcitations"))
     if told is None or divided != told:
         raise PendingError(
             f"the number of excitations (TotalAcquiredPairs: {told}) is not what the perfusion "

@@ -1,89 +1,72 @@
-"""``cereflow-convert``: vendor ZIPs to a BIDS dataset."""
+"""``cereflow-convert``: vendor archives to a BIDS dataset."""
 
 import argparse
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cereflow_bids import __version__
+from cereflow_bids.cli.convert_options import gathered, parser
 from cereflow_bids.errors import CereflowError, UsageError
 
 if TYPE_CHECKING:
-    from cereflow_bids.intake.conversion import ConversionOptions, ConversionSummary
+    from cereflow_bids.intake.answers import Answers
+    from cereflow_bids.intake.archives import Limits
+    from cereflow_bids.intake.conversion import ConversionOptions, ConversionSummary, Progress
 
 # What a shell reports for Ctrl-C.
 _INTERRUPTED = 130
-_DESCRIPTION = """\
-Convert ASL exports of GE, Philips and Siemens scanners (ZIP archives or folders of DICOM) into a
-BIDS dataset. Values given here fill only what no DICOM header holds."""
-
-_EPILOGUE = """\
-Exit codes: 0 all converted; 1 something failed; 2 wrong usage; 3 converted, but a parameter is
-missing: the message names the option to give when you run the same command again."""
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line's grammar."""
-    result = argparse.ArgumentParser(
-        prog="cereflow-convert", description=_DESCRIPTION, epilog=_EPILOGUE
-    )
-    result.add_argument("inputs", nargs="+", type=Path, metavar="ZIP", help="ZIP or DICOM folder")
-    result.add_argument("bids_dir", type=Path, metavar="BIDS", help="dataset to make or add to")
-    label = result.add_argument_group("labelling, where no header tells it")
-    label.add_argument(
-        "--labeling-type", choices=("PCASL", "CASL", "PASL"), help="kind of labelling"
-    )
-    for flag, text in (
-        ("--post-labeling-delay", "post-labelling delay (PASL: inversion time)"),
-        ("--labeling-duration", "labelling duration"),
-        ("--bolus-cutoff-delay", "PASL: end of the bolus"),
-    ):
-        label.add_argument(flag, type=float, metavar="SECONDS", help=f"{text}, in seconds")
-    label.add_argument("--background-suppression", choices=("yes", "no"), help="whether it was on")
-    label.add_argument(
-        "--excitations", type=int, metavar="NUMBER", help="GE: NEX that the images are summed over"
-    )
-    place = result.add_argument_group("labels")
-    place.add_argument(
-        "--key-file",
-        type=Path,
-        help="file that joins labels to patients; keep it secret (default: BIDS.key.json)",
-    )
-    place.add_argument("--session-label", metavar="LABEL", help="session of the study converted")
-    result.add_argument("-q", "--quiet", action="store_true", help="show no progress")
-    result.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     try:
-        arguments = parser().parse_args(argv)
+        arguments = parser().parse_args(gathered(sys.argv[1:] if argv is None else argv))
     except SystemExit as stop:
         return int(stop.code or 0)
     try:
-        from cereflow_bids.intake.conversion import convert
-
-        with _progress(quiet=arguments.quiet) as progress:
-            summary = convert(arguments.inputs, arguments.bids_dir, _options(arguments, progress))
+        return _explain(arguments) if arguments.explain else _convert(arguments)
     except CereflowError as error:
         print(f"cereflow-convert: {error}", file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, SystemExit) as stop:
         print("cereflow-convert: stopped; unfinished work has been removed", file=sys.stderr)
         return int(stop.code or 1) if isinstance(stop, SystemExit) else _INTERRUPTED
-    _show(summary)
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from cereflow_bids.intake.conversion import convert
+
+    *inputs, bids_dir = arguments.paths
+    if not inputs and not (bids_dir / "dataset_description.json").is_file():
+        raise UsageError(
+            "One path alone must be a BIDS dataset that waits for parameters.",
+            where="BIDS",
+            fix="give the archives to convert first, and the folder of the dataset last.",
+        )
+    with _progress(quiet=arguments.quiet) as progress:
+        summary = convert(inputs, bids_dir, _options(arguments, progress))
+    _show(summary, bids_dir.name)
     return summary.exit_code
 
 
+def _explain(arguments: argparse.Namespace) -> int:
+    from cereflow_bids.intake.explanation import explain
+
+    inputs = list(arguments.paths)
+    last = inputs[-1]
+    is_target = not last.exists() or (last / "dataset_description.json").is_file()
+    if len(inputs) > 1 and (is_target or (last.is_dir() and not any(last.iterdir()))):
+        inputs.pop()
+    return explain(inputs, _answers(arguments), _limits(arguments), print)
+
+
 def _options(
-    arguments: argparse.Namespace, progress: Callable[[str], None]
+    arguments: argparse.Namespace, progress: "Callable[[Progress], None]"
 ) -> "ConversionOptions":
     from cereflow_bids.intake.conversion import ConversionOptions
-    from cereflow_bids.intake.protocol import Given
 
     session = arguments.session_label
     session = session.removeprefix("ses-") if session else None
@@ -93,37 +76,100 @@ def _options(
             where="--session-label",
             fix="give one such as 01 or baseline.",
         )
-    suppression = arguments.background_suppression
+    if arguments.nprocs < 1:
+        raise UsageError(
+            f"{arguments.nprocs} studies cannot be converted at a time.",
+            where="--nprocs",
+            fix="give 1 or more.",
+        )
     return ConversionOptions(
-        given=Given(
-            labeling_type=arguments.labeling_type,
-            post_labeling_delay=arguments.post_labeling_delay,
-            labeling_duration=arguments.labeling_duration,
-            bolus_cutoff_delay=arguments.bolus_cutoff_delay,
-            background_suppression=None if suppression is None else suppression == "yes",
-            excitations=arguments.excitations,
-        ),
+        answers=_answers(arguments),
         key_file=arguments.key_file,
         session_label=session,
+        always_sessions=arguments.sessions == "always",
+        keep_ages=arguments.keep_ages,
+        deface=arguments.deface,
+        nprocs=arguments.nprocs,
+        limits=_limits(arguments),
         progress=progress,
     )
 
 
+def _answers(arguments: argparse.Namespace) -> "Answers":
+    from cereflow_bids.intake.answers import Answers, Given, read_protocol
+
+    suppression = arguments.background_suppression
+    given = Given(
+        labeling_type=arguments.labeling_type,
+        post_labeling_delay=arguments.post_labeling_delay,
+        labeling_duration=arguments.labeling_duration,
+        bolus_cutoff=arguments.bolus_cutoff,
+        repeats_per_delay=arguments.repeats_per_delay,
+        background_suppression=None if suppression is None else suppression == "yes",
+        background_suppression_pulses=arguments.background_suppression_pulses,
+        excitations=arguments.excitations,
+    )
+    return Answers(given, read_protocol(arguments.protocol) if arguments.protocol else ())
+
+
+def _limits(arguments: argparse.Namespace) -> "Limits":
+    from cereflow_bids.intake.archives import Limits
+
+    given = {
+        "total_bytes": None if arguments.max_size is None else int(arguments.max_size * 1e9),
+        "files": arguments.max_files,
+        "ratio": arguments.max_ratio,
+    }
+    for name, value in given.items():
+        if value is not None and value <= 0:
+            raise UsageError(
+                f"A limit of {value} lets nothing through.",
+                where=f"limit of {name.replace('_', ' ')}",
+                fix="give a number above 0.",
+            )
+    return replace(Limits(), **{key: value for key, value in given.items() if value is not None})
+
+
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Give a function that shows what is going on: a spinner on a terminal, else plain lines."""
+def _progress(*, quiet: bool) -> "Iterator[Callable[[Progress], None]]":
+    """Give a function that shows what is going on: a bar on a terminal, else plain lines."""
     if quiet:
-        yield lambda _message: None
+        yield lambda _progress: None
     elif sys.stderr.isatty():
-        from rich.console import Console
-
-        with Console(stderr=True).status("starting") as status:
-            yield status.update
+        with _bar() as show:
+            yield show
     else:
-        yield lambda message: print(message, file=sys.stderr, flush=True)
+        yield lambda at: print(
+            f"[{at.stage} {at.done}/{at.total}] {at.message}", file=sys.stderr, flush=True
+        )
 
 
-def _show(summary: "ConversionSummary") -> None:
+@contextmanager
+def _bar() -> "Iterator[Callable[[Progress], None]]":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[message]}"),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        tasks = {
+            stage: bar.add_task(stage, total=None, message="")
+            for stage in ("reading", "converting")
+        }
+
+        def show(at: "Progress") -> None:
+            bar.update(tasks[at.stage], completed=at.done, total=at.total, message=at.message)
+
+        yield show
+
+
+def _show(summary: "ConversionSummary", dataset: str) -> None:
     """Print what was made, what disagrees, what is missing and what failed."""
     for run in summary.runs:
         print(f"{run.run}{_volumes(run.types)}")
@@ -132,15 +178,18 @@ def _show(summary: "ConversionSummary") -> None:
         for conflict in run.conflicts:
             print(f"  CONFLICT {conflict}.")
         if run.missing:
-            flags = " ".join(run.flags)
             print(f"  PENDING {', '.join(run.missing)}: no header holds it; the protocol does.")
-            print(f"  To fix: give the same command again with {flags}")
     for note in summary.notes:
         print(f"note: {note}")
     for failure in summary.failures:
-        print(f"FAILED {failure.error}", file=sys.stderr)
+        print(f"FAILED {failure}", file=sys.stderr)
     counts = f"{len(summary.runs)} images, {len(summary.pending)} pending"
-    print(f"{counts}, {len(summary.failures)} failed")
+    unchanged = f", {summary.unchanged} studies unchanged" if summary.unchanged else ""
+    print(f"{counts}, {len(summary.failures)} failed{unchanged}")
+    if summary.pending:
+        flags = dict.fromkeys(flag for run in summary.pending for flag in run.flags)
+        print(f"To finish without converting again: cereflow-convert {dataset} {' '.join(flags)}")
+        print("or, where runs differ, with --protocol FILE (see docs/conversion.md).")
 
 
 def _volumes(types: Sequence[str]) -> str:

@@ -1,24 +1,46 @@
-"""From vendor ZIPs to a BIDS dataset: the room's one public function.
+"""From vendor archives to a BIDS dataset: the room's one public function.
 
-Everything is prepared in a staging folder beside the dataset. A patient moves in as a whole or
-not at all, and one patient's failure never stops the others.
+Everything is prepared in a staging folder beside the dataset. A study moves in as a whole or not
+at all, and one study's failure never stops the others.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 from cereflow_bids.errors import CereflowError, InputError, UsageError
-from cereflow_bids.intake import dataset, heuristic, sessions, study
-from cereflow_bids.intake.archives import check_inputs, unpack
+from cereflow_bids.intake import commit, dataset, heuristic, pending, survey
+from cereflow_bids.intake.answers import Answers
+from cereflow_bids.intake.archives import Limits, check_inputs
+from cereflow_bids.intake.moving import discard
+from cereflow_bids.intake.preparation import Prepared, finish, prepare, told
 from cereflow_bids.intake.privacy import KeyFile
-from cereflow_bids.intake.protocol import Given
-from cereflow_bids.intake.series import Patient, Series, index
-from cereflow_bids.intake.staging import discard, move_in, staging_folder
-from cereflow_bids.intake.study import Place, RunSummary
+from cereflow_bids.intake.sources import Sources
+from cereflow_bids.intake.staging import staging_folder
+from cereflow_bids.intake.study import RunSummary
+from cereflow_bids.intake.survey import Examination
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
-def _silent(_message: str) -> None:
+class Progress(NamedTuple):
+    """How far a conversion is: ``stage`` is ``"reading"`` or ``"converting"``."""
+
+    stage: str
+    done: int
+    total: int
+    message: str
+
+
+def _silent(_progress: Progress) -> None:
     """Say nothing."""
 
 
@@ -28,37 +50,52 @@ class ConversionOptions:
 
     Attributes
     ----------
-    given
+    answers
         What the user says about the labelling.
     key_file
         Where labels are joined to patients; ``<bids_dir>.key.json`` by default.
     session_label
         Session to force on a patient's study; without it sessions are numbered by need.
+    always_sessions
+        Whether a patient's only study gets a session as well.
+    keep_ages
+        Whether ages above 89 are written as they are.
+    deface
+        Whether the face is removed from T1w images.
+    nprocs
+        Studies converted at the same time.
+    limits
+        How large an unpacked archive may be.
     progress
-        Called with one plain sentence whenever something happens.
+        Called whenever something is done.
     """
 
-    given: Given = field(default_factory=Given)
+    answers: Answers = field(default_factory=Answers)
     key_file: Path | None = None
     session_label: str | None = None
-    progress: Callable[[str], None] = _silent
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What could not be converted, and why."""
-
-    where: str
-    error: CereflowError
+    always_sessions: bool = False
+    keep_ages: bool = False
+    deface: bool = False
+    nprocs: int = 1
+    limits: Limits = field(default_factory=Limits)
+    progress: Callable[[Progress], None] = _silent
 
 
 @dataclass(frozen=True)
 class ConversionSummary:
-    """What became of the inputs."""
+    """What became of the inputs.
+
+    Attributes
+    ----------
+    unchanged
+        Number of studies that were in the dataset already, made of the same images in the same
+        way.
+    """
 
     runs: tuple[RunSummary, ...]
-    failures: tuple[Failure, ...]
+    failures: tuple[CereflowError, ...]
     notes: tuple[str, ...]
+    unchanged: int = 0
 
     @property
     def pending(self) -> tuple[RunSummary, ...]:
@@ -73,30 +110,31 @@ class ConversionSummary:
         return 3 if self.pending else 0
 
 
-@dataclass(frozen=True, eq=False)
-class _Visitor:
-    """One patient, with all series of all inputs, and the positions of these inputs."""
+@dataclass
+class _Outcome:
+    """The summary in the making."""
 
-    patient: Patient
-    series: tuple[Series, ...]
-    inputs: tuple[int, ...]
+    runs: list[RunSummary] = field(default_factory=list)
+    failures: list[CereflowError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    unchanged: int = 0
 
-    @property
-    def where(self) -> str:
-        """What messages call the patient by."""
-        listed = ", ".join(str(position) for position in self.inputs)
-        return f"patient in input{'s' if len(self.inputs) > 1 else ''} {listed}"
+    def summary(self) -> ConversionSummary:
+        return ConversionSummary(
+            tuple(self.runs), tuple(self.failures), tuple(self.notes), self.unchanged
+        )
 
 
 def convert(
     inputs: Sequence[Path], bids_dir: Path, options: ConversionOptions | None = None
 ) -> ConversionSummary:
-    """Convert ZIPs and folders of DICOM into the BIDS dataset `bids_dir`.
+    """Convert archives and folders of DICOM into the BIDS dataset `bids_dir`.
 
     Parameters
     ----------
     inputs
-        ZIP archives or folders; the parts of one patient may be spread over several.
+        Archives or folders; the parts of one patient may be spread over several. Without any,
+        studies that wait for a parameter are finished.
     bids_dir
         A new or empty folder, or a BIDS dataset to add to.
     options
@@ -110,29 +148,29 @@ def convert(
     Raises
     ------
     UsageError
-        If an input is not there, `bids_dir` is something else, or the key file lies inside it.
+        If an input is not there, `bids_dir` is something else, or the key file lies inside it or
+        is lost.
     """
     options = options or ConversionOptions()
     bids_dir = bids_dir.resolve()
     check_inputs(inputs)
     dataset.check_target(bids_dir)
-    key = KeyFile.read(_key_path(bids_dir, options))
-    runs: list[RunSummary] = []
-    notes: list[str] = []
-    with staging_folder(bids_dir, notes.append) as staging:
-        visitors, failures = _visitors(inputs, staging, options.progress)
-        for number, visitor in enumerate(visitors):
-            folder = staging / f"patient-{number:03d}"
-            try:
-                done, said = _convert_patient(visitor, folder, bids_dir, key, options)
-            except Exception as error:  # noqa: BLE001 - one patient's trouble stops nobody else
-                failures.append(Failure(visitor.where, _told(error, visitor.where)))
-                options.progress(f"{visitor.where}: failed")
-            else:
-                runs += done
-                notes += said
-            discard(folder)
-    return ConversionSummary(tuple(runs), tuple(failures), tuple(notes))
+    key_path = _key_path(bids_dir, options)
+    _refuse_lost_key(key_path, bids_dir)
+    outcome = _Outcome()
+    with staging_folder(bids_dir, outcome.notes.append) as staging:
+        target = commit.Target(
+            bids_dir,
+            key_path,
+            options.session_label,
+            options.always_sessions,
+            options.keep_ages,
+        )
+        if inputs:
+            _convert_inputs(inputs, staging, target, options, outcome)
+        else:
+            _finish_pending(staging, target, options, outcome)
+    return outcome.summary()
 
 
 def _key_path(bids_dir: Path, options: ConversionOptions) -> Path:
@@ -146,132 +184,207 @@ def _key_path(bids_dir: Path, options: ConversionOptions) -> Path:
     return path
 
 
-def _told(error: Exception, where: str) -> CereflowError:
-    """Return any error without what it says: that can name a path or quote a header."""
-    if isinstance(error, CereflowError):
-        return error
-    if isinstance(error, OSError):
-        return InputError(
-            f"A file could not be read or written: {error.strerror or 'system error'}.",
-            where=where,
-            fix="check the free space and the permissions, then run the command again.",
+def _refuse_lost_key(path: Path, bids_dir: Path) -> None:
+    """Refuse to go on without the key of a dataset of ours: known patients would be new ones."""
+    if not path.exists() and dataset.is_ours(bids_dir) and dataset.labels_in(bids_dir):
+        raise UsageError(
+            "The key file of this dataset is not there, so that its patients cannot be told from "
+            "new ones.",
+            where="--key-file",
+            fix="give its place, or restore it; if it is lost, convert into a new dataset.",
         )
-    return InputError(
-        f"The study could not be converted ({type(error).__name__}).",
-        where=where,
-        fix="export it again with all images of every series; if it fails again, report the word "
-        "in brackets with the scanner's model and software version, without any image.",
-    )
 
 
-def _visitors(
-    inputs: Sequence[Path], staging: Path, progress: Callable[[str], None]
-) -> tuple[list[_Visitor], list[Failure]]:
-    """Unpack and index every input, and gather what belongs to one patient."""
-    gathered: dict[str, dict[str, Series]] = {}
-    positions: dict[str, set[int]] = {}
-    failures: list[Failure] = []
-    for position, source in enumerate(inputs, start=1):
-        progress(f"input {position} of {len(inputs)}: unpacking and reading headers")
-        try:
-            found = _series_of(source, staging / f"input-{position:03d}", position)
-        except CereflowError as error:
-            failures.append(Failure(f"input {position}", error))
-            continue
-        for series in found:
-            key = series.patient.key
-            gathered.setdefault(key, {}).setdefault(series.uid, series)
-            positions.setdefault(key, set()).add(position)
-    visitors = [
-        _Visitor(
-            next(iter(found.values())).patient, tuple(found.values()), _sorted(positions[key])
-        )
-        for key, found in gathered.items()
-    ]
-    return visitors, failures
+# -- all inputs ----------------------------------------------------------------------------------
 
 
-def _sorted(positions: Iterable[int]) -> tuple[int, ...]:
-    return tuple(sorted(positions))
-
-
-def _series_of(source: Path, folder: Path, position: int) -> list[Series]:
-    try:
-        found = index(unpack(source, folder, position))
-    except CereflowError:
-        raise
-    except Exception as error:
-        # What it says can quote a header.
-        raise InputError(
-            f"A file cannot be read ({type(error).__name__}): its DICOM header is malformed.",
-            where=f"input {position}",
-            fix="export the study again.",
-        ) from error
-    if not found:
-        raise InputError(
-            "No MR image in DICOM format was found.",
-            where=f"input {position}",
-            fix="export the DICOM files themselves, not pictures or reports.",
-        )
-    return found
-
-
-def _convert_patient(
-    visitor: _Visitor, folder: Path, bids_dir: Path, key: KeyFile, options: ConversionOptions
-) -> tuple[list[RunSummary], list[str]]:
-    """Convert, complete and move in one patient; nothing changes if any of that fails."""
-    chosen, notes = _choose(visitor)
-    known = visitor.patient.key in key.entries
-    entry = key.entry(visitor.patient.key, dataset.labels_in(bids_dir))
-    try:
-        planned = sessions.plan(entry, chosen, options.session_label)
-        runs: list[RunSummary] = []
-        for place, members in planned:
-            options.progress(f"{place.folder}: converting {len(members)} series")
-            work = folder / place.prefix
-            work.mkdir(parents=True)
-            files = heuristic.convert(members, work, place.label, place.session)
-            done, said = study.publish(members, files, folder / "bids", place, options.given)
-            runs += done
-            notes += [f"{place.folder}: {note}" for note in said]
-    except BaseException:
-        if not known:
-            del key.entries[visitor.patient.key]
-        raise
-    sessions.record(entry, planned)
-    # A label that is on disk must never be given to somebody else, whatever happens next.
-    key.write()
-    units = [Path(place.folder) for place, _ in planned]
-    move_in(folder, bids_dir, [*units, *(dataset.CONSOLE / unit for unit in units)])
-    _finish(bids_dir, {str(entry["label"]): visitor.patient}, planned, runs)
-    return runs, notes
-
-
-def _choose(visitor: _Visitor) -> tuple[list[Series], list[str]]:
-    """Return the series that have a role, and a note for each related one that is left out."""
-    chosen, notes = [], []
-    for series in visitor.series:
-        kind, why = heuristic.role(series)
-        if kind is not None:
-            chosen.append(series)
-        elif why != heuristic.rules().UNRELATED:
-            notes.append(f"{visitor.where}: series {series.number} was left out: {why}.")
-    if not any(heuristic.role(series)[0] == heuristic.rules().ASL for series in chosen):
-        raise InputError(
-            f"None of {len(visitor.series)} series is an ASL scan of GE, Philips or Siemens.",
-            where=visitor.where,
-            fix="export the ASL source images (control and label; GE: perfusion and density).",
-        )
-    return chosen, notes
-
-
-def _finish(
-    bids_dir: Path,
-    participants: dict[str, Patient],
-    planned: list[tuple[Place, list[Series]]],
-    runs: list[RunSummary],
+def _convert_inputs(
+    inputs: Sequence[Path],
+    staging: Path,
+    target: commit.Target,
+    options: ConversionOptions,
+    outcome: _Outcome,
 ) -> None:
-    dataset.write_top_level(bids_dir, participants)
-    dataset.write_console_description(bids_dir)
-    pending = [entry for run in runs if (entry := run.pending) is not None]
-    dataset.update_pending(bids_dir, [place.folder for place, _ in planned], pending)
+    sources = Sources(inputs, staging, options.limits)
+    with _workers(options.nprocs) as pool:
+        patients = _survey(sources, pool, options, outcome)
+        jobs = _jobs(patients, target, options, outcome)
+        sources.expect(Counter(p for job in jobs if not job.kept for p in job.examination.inputs))
+
+        def work(job: _Job) -> Prepared:
+            folder = staging / f"study-{job.number:06d}"
+            if job.kept is not None:
+                return finish(job.kept, folder, options.answers, job.examination.where)
+            return prepare(job.examination, sources, folder, options.answers)
+
+        for number, (job, result) in enumerate(_in_order(pool, work, jobs, options.nprocs), 1):
+            place = _commit(job, result, target, options, outcome)
+            discard(staging / f"study-{job.number:06d}")
+            options.progress(Progress("converting", number, len(jobs), place))
+
+
+def _survey(
+    sources: Sources,
+    pool: ThreadPoolExecutor | None,
+    options: ConversionOptions,
+    outcome: _Outcome,
+) -> list[list[Examination]]:
+    """Look at every input, and bring together what belongs to one patient."""
+    found: dict[str, Examination] = {}
+    total = len(sources)
+    positions = range(1, total + 1)
+    for position, result in _in_order(pool, sources.look, positions, options.nprocs):
+        if isinstance(result, CereflowError):
+            outcome.failures.append(result)
+        elif isinstance(result, Exception):
+            outcome.failures.append(told(result, f"input {position}"))
+        else:
+            survey.add(found, result, position)
+        message = f"input {position} of {total} read"
+        options.progress(Progress("reading", position, total, message))
+    return list(survey.by_patient(found).values())
+
+
+class _Job(NamedTuple):
+    """One examination to convert, or to finish from what was kept of it."""
+
+    number: int
+    examination: Examination
+    patient: list[Examination]
+    fingerprint: str
+    kept: Path | None = None
+
+
+def _jobs(
+    patients: Iterable[list[Examination]],
+    target: commit.Target,
+    options: ConversionOptions,
+    outcome: _Outcome,
+) -> list[_Job]:
+    """Leave out what is done already, and examinations without ASL of patients who have others."""
+    key = KeyFile.read(target.key_path)
+    jobs: list[_Job] = []
+    for studies in patients:
+        chosen = [study for study in studies if study.has_asl]
+        for study in studies:
+            if chosen and not study.has_asl:
+                outcome.notes.append(f"{study.where}: a study without ASL was left out.")
+        for study in chosen or studies:
+            fingerprint = commit.fingerprint(study, options.answers, options.keep_ages)
+            known = commit.known(key, study)
+            same = known.get("content") == study.digest and "done" in known
+            told_all = known.get("done") == fingerprint or not options.answers.any
+            if same and told_all and (folder := target.holds(key, study)):
+                outcome.unchanged += 1
+                outcome.runs += _still_waiting(target.bids_dir, folder)
+                continue
+            kept = target.kept(key, study) if same else None
+            jobs.append(_Job(len(jobs), study, chosen or studies, fingerprint, kept))
+    return jobs
+
+
+def _still_waiting(bids_dir: Path, folder: str) -> list[RunSummary]:
+    """Return the runs of an unchanged study that wait for a parameter as before."""
+    return [
+        RunSummary(
+            run=str(entry["run"]),
+            missing=tuple(entry["missing"]),
+            flags=tuple(entry["flags"]),
+            lines=tuple(entry["protocol"]),
+            series=tuple(entry["series"]),
+        )
+        for entry in pending.listed(bids_dir)
+        if str(entry["run"]).startswith(f"{folder}/")
+    ]
+
+
+def _commit(
+    job: _Job,
+    result: Prepared | Exception,
+    target: commit.Target,
+    options: ConversionOptions,
+    outcome: _Outcome,
+) -> str:
+    """Move one study in, and add what is to be said of it; return what to call it."""
+    where = job.examination.where
+    try:
+        if isinstance(result, Exception):
+            raise result
+        place, runs = commit.move(result, job.examination, job.patient, target, job.fingerprint)
+    except Exception as error:  # noqa: BLE001 - one study's trouble stops nobody else
+        outcome.failures.append(told(error, where))
+        return f"{where}: failed"
+    outcome.runs += runs
+    outcome.notes += [f"{place.folder}: {note}" for note in result.notes]
+    return f"{place.folder}: {len(runs)} images"
+
+
+def _finish_pending(
+    staging: Path, target: commit.Target, options: ConversionOptions, outcome: _Outcome
+) -> None:
+    """Complete the studies that wait for a parameter, from what was kept of them."""
+    waiting = pending.places(target.bids_dir)
+    if not waiting:
+        raise UsageError(
+            "Nothing in this dataset waits for a parameter.",
+            where="BIDS",
+            fix="give the archives to convert before the folder of the dataset.",
+        )
+    for number, (kept, place) in enumerate(waiting, start=1):
+        folder = staging / f"study-{number:06d}"
+        try:
+            prepared = finish(kept, folder, options.answers, place)
+            outcome.runs += commit.move_finished(prepared, place, target)
+            outcome.notes += [f"{place}: {note}" for note in prepared.notes]
+        except Exception as error:  # noqa: BLE001 - one study's trouble stops nobody else
+            outcome.failures.append(told(error, place))
+        discard(folder)
+        options.progress(Progress("converting", number, len(waiting), place))
+
+
+# -- several at a time ---------------------------------------------------------------------------
+
+
+@contextmanager
+def _workers(nprocs: int) -> Iterator[ThreadPoolExecutor | None]:
+    """Give a pool of threads, for the work itself is done by other processes; None for one."""
+    if nprocs <= 1:
+        yield None
+        return
+    pool = ThreadPoolExecutor(nprocs)
+    try:
+        yield pool
+    except BaseException:
+        heuristic.stop_all()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _in_order(
+    pool: ThreadPoolExecutor | None,
+    work: Callable[[_T], _R],
+    jobs: Sequence[_T],
+    nprocs: int,
+) -> Iterator[tuple[_T, _R | Exception]]:
+    """Yield each job with its result or error, in order; few at a time are ready and waiting."""
+    waiting: deque[tuple[_T, Future[_R]]] = deque()
+    left = iter(jobs)
+    while True:
+        if pool is None:
+            for job in left:
+                yield job, _tried(work, job)
+            return
+        for job in islice(left, nprocs + 1 - len(waiting)):
+            waiting.append((job, pool.submit(work, job)))
+        if not waiting:
+            return
+        job, future = waiting.popleft()
+        yield job, _tried(lambda _: future.result(), job)  # noqa: B023 - called at once
+
+
+def _tried(work: Callable[[_T], _R], job: _T) -> _R | Exception:
+    try:
+        return work(job)
+    except Exception as error:  # noqa: BLE001 - told by whoever asked for the job
+        return error

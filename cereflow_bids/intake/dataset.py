@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from cereflow_bids.errors import UsageError
 from cereflow_bids.intake.privacy import OLDEST, published_age
 from cereflow_bids.intake.series import Patient
 
+_OURSELVES = "cereflow_bids"
 BIDS_VERSION = "1.10.0"
-PENDING = "pending.json"
 CONSOLE = Path("derivatives") / "console"
 _COLUMNS = ("participant_id", "age", "sex")
 _DICTIONARY = {
@@ -35,9 +35,6 @@ Converted from vendor DICOM by cereflow_bids {version}. Each `_asl.json` tells u
 "CereflowOrigins" where every labelling parameter comes from: the DICOM header, the command line,
 or an inference from the images. Names, dates and identifiers were left out; the file that joins
 labels to patients is kept outside this folder. Anatomical images are not defaced.
-
-If `pending.json` is there, it lists runs whose labelling parameters no header holds: convert them
-again with the options given there.
 
 `derivatives/console` holds CBF maps that the scanner's own software computed, as exported.
 They are kept for comparison and are not raw data.
@@ -72,7 +69,21 @@ def to_json(content: Any) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def write_top_level(folder: Path, participants: Mapping[str, Patient]) -> None:
+def is_ours(folder: Path) -> bool:
+    """Tell whether this package made the dataset."""
+    path = folder / "dataset_description.json"
+    if not path.is_file():
+        return False
+    try:
+        makers = json.loads(path.read_text(encoding="utf-8")).get("GeneratedBy", [])
+        return any(one.get("Name") == _OURSELVES for one in makers)
+    except (ValueError, AttributeError, TypeError):
+        return False
+
+
+def write_top_level(
+    folder: Path, participants: Mapping[str, Patient], keep_ages: bool = False
+) -> None:
     """Write or update the files at the top of the dataset.
 
     Parameters
@@ -81,23 +92,24 @@ def write_top_level(folder: Path, participants: Mapping[str, Patient]) -> None:
         The dataset.
     participants
         Label → patient, for those converted now; rows of others stay as they are.
+    keep_ages
+        Whether ages above 89 are written as they are.
     """
     described = {
         "Name": "Arterial spin labelling dataset",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "raw",
-        "GeneratedBy": [{"Name": "cereflow_bids", "Version": __version__}],
+        "GeneratedBy": [{"Name": _OURSELVES, "Version": __version__}],
     }
     _write_unless_there(folder / "dataset_description.json", to_json(described))
     _write_unless_there(folder / "README.md", _README.format(version=__version__))
     _write_unless_there(folder / "participants.json", to_json(_DICTIONARY))
-    _ignore_pending(folder / ".bidsignore")
     rows = _read_rows(folder / "participants.tsv")
     for label, patient in participants.items():
         row = rows.setdefault(f"sub-{label}", dict.fromkeys(_COLUMNS, "n/a"))
         row |= {"participant_id": f"sub-{label}", "sex": patient.sex or "n/a"}
         if row.get("age", "n/a") == "n/a":
-            row["age"] = published_age(patient.age)
+            row["age"] = published_age(patient.age, keep=keep_ages)
     write_text_atomically(folder / "participants.tsv", _table([rows[key] for key in sorted(rows)]))
 
 
@@ -110,35 +122,10 @@ def write_console_description(folder: Path) -> None:
             "DatasetType": "derivative",
             "GeneratedBy": [
                 {"Name": "scanner console", "Description": "Vendor software, as exported"},
-                {"Name": "cereflow_bids", "Version": __version__},
+                {"Name": _OURSELVES, "Version": __version__},
             ],
         }
         _write_unless_there(folder / CONSOLE / "dataset_description.json", to_json(described))
-
-
-def update_pending(
-    folder: Path, within: Iterable[str], pending: Sequence[Mapping[str, Any]]
-) -> None:
-    """Replace the pending entries of the studies converted now; without any the file goes.
-
-    Parameters
-    ----------
-    folder
-        The dataset.
-    within
-        Folders, such as ``"sub-01"``, whose older entries no longer hold.
-    pending
-        New entries with ``run``, ``missing`` and ``flags``.
-    """
-    path = folder / PENDING
-    older = json.loads(path.read_text(encoding="utf-8"))["pending"] if path.exists() else []
-    replaced = tuple(f"{part}/" for part in within)
-    kept = [entry for entry in older if not str(entry["run"]).startswith(replaced)]
-    entries = sorted([*kept, *pending], key=lambda entry: str(entry["run"]))
-    if entries:
-        write_text_atomically(path, to_json({"pending": entries}))
-    elif path.exists():
-        path.unlink()
 
 
 def labels_in(folder: Path) -> set[str]:
@@ -151,12 +138,6 @@ def labels_in(folder: Path) -> set[str]:
 def _write_unless_there(path: Path, text: str) -> None:
     if not path.exists():
         write_text_atomically(path, text)
-
-
-def _ignore_pending(path: Path) -> None:
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    if PENDING not in lines:
-        write_text_atomically(path, "\n".join([*lines, PENDING]) + "\n")
 
 
 def _read_rows(path: Path) -> dict[str, dict[str, str]]:

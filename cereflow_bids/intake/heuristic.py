@@ -12,12 +12,20 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from cereflow_bids.errors import InputError
 from cereflow_bids.intake.series import Series
 from cereflow_bids.resources import packaged_folder
 
 _LAUNCH = "import sys; from heudiconv.cli.run import main; sys.exit(main())"
+# The label that HeuDiConv works with; the participant's own is given when a study moves in.
+_LABEL = "X"
+# Seconds that any conversion may take, and images per second that the slowest machine converts.
+_PATIENCE, _SLOWEST = 45.0, 5.0
+_TIMED_OUT = -1
+# Process groups that threads of this process are waiting for.
+_RUNNING: set[int] = set()
 
 
 def heuristic_file() -> Path:
@@ -36,18 +44,19 @@ def rules() -> ModuleType:
     return module
 
 
-def role(series: Series) -> tuple[str | None, str]:
-    """Return what a series is for (None: it is left out) and why."""
-    for image in series.images:
-        found = rules().role(
+def role(series: Series) -> Any:
+    """Return the heuristic's ``Role`` of a series: kind (None: left out), why, and rule."""
+    return rules().role(
+        rules().Traits(
             manufacturer=series.manufacturer,
             description=series.description,
             protocol_name=series.protocol_name,
-            image_type=image.image_type,
+            image_type=series.images[0].image_type,
             acquisition_type=series.acquisition_type,
+            sequence=rules().sequence_name(series.header),
+            colour=int(series.header.get("SamplesPerPixel") or 1) == 3,
         )
-        return found.kind, found.why
-    return None, rules().UNRELATED
+    )
 
 
 def vendor(series: Series) -> str | None:
@@ -56,9 +65,7 @@ def vendor(series: Series) -> str | None:
     return found
 
 
-def convert(
-    chosen: Sequence[Series], folder: Path, label: str, session: str | None
-) -> dict[str, list[Path]]:
+def convert(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
     """Convert the series of one study with HeuDiConv.
 
     Parameters
@@ -66,9 +73,7 @@ def convert(
     chosen
         Series that have a role.
     folder
-        A working folder of our own: ``dicom/`` and ``bids/`` are made in it.
-    label, session
-        Participant and session label, without ``sub-`` and ``ses-``.
+        A working folder of our own, in which more are made.
 
     Returns
     -------
@@ -78,26 +83,57 @@ def convert(
     Raises
     ------
     InputError
-        If HeuDiConv fails or leaves a series out.
+        If HeuDiConv fails, takes too long, or leaves a series out.
     """
+    found: dict[str, list[Path]] = {}
+    for number, batch in enumerate(_batches(chosen)):
+        found |= _convert_batch(batch, folder / f"batch-{number}")
+    return found
+
+
+def _batches(chosen: Sequence[Series]) -> list[list[Series]]:
+    """Part series of equal number and name, which HeuDiConv would take for one."""
+    batches: list[list[Series]] = []
+    for series in chosen:
+        names = (series.number, series.study_uid)
+        for batch in batches:
+            if batch[0].study_uid == series.study_uid and all(
+                (other.number, other.study_uid) != names for other in batch
+            ):
+                batch.append(series)
+                break
+        else:
+            batches.append([series])
+    return batches
+
+
+def _convert_batch(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
     _link(chosen, folder / "dicom")
     with _without_spaces(folder) as (place, temporary):
+        options = _write_options(place / "dcm2niix.json")
         command = [sys.executable, "-c", _LAUNCH]
-        command += ["--files", str(place / "dicom"), "-s", label, "-o", str(place / "bids")]
+        command += ["--files", str(place / "dicom"), "-s", _LABEL, "-o", str(place / "bids")]
         command += ["-f", str(heuristic_file()), "-c", "dcm2niix", "-b", "notop", "--minmeta"]
-        command += ["-ss", session] if session else []
-        code = _run(command, place, temporary)
+        command += ["--dcmconfig", str(options)]
+        seconds = _PATIENCE + sum(len(series.images) for series in chosen) / _SLOWEST
+        code = _run(command, place, temporary, seconds)
     if code:
+        problem = "took too long and was stopped" if code == _TIMED_OUT else f"failed ({code})"
         raise InputError(
-            f"HeuDiConv could not convert the study (exit code {code}).",
-            where=f"sub-{label}",
+            f"The conversion by HeuDiConv and dcm2niix {problem}.",
             fix="look whether the export is complete and the disk has room; if both are so, this "
             "is worth a report.",
         )
-    return _outputs(chosen, folder, label, session)
+    return _outputs(chosen, folder)
 
 
-def _run(command: list[str], place: Path, temporary: Path) -> int:
+def _write_options(path: Path) -> Path:
+    """Let dcm2niix compress quickly: every image is written once more, without names."""
+    path.write_text(json.dumps({"compression": 1}), encoding="utf-8")
+    return path
+
+
+def _run(command: list[str], place: Path, temporary: Path, seconds: float) -> int:
     """Run HeuDiConv unheard, for its messages name files and patients; return its exit code."""
     with subprocess.Popen(
         command,
@@ -108,12 +144,25 @@ def _run(command: list[str], place: Path, temporary: Path) -> int:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:
+        _RUNNING.add(process.pid)
         try:
-            return process.wait()
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return _TIMED_OUT
         except BaseException:
             # If we are stopped, dcm2niix must not write on behind the clean-up.
             os.killpg(process.pid, signal.SIGKILL)
             raise
+        finally:
+            _RUNNING.discard(process.pid)
+
+
+def stop_all() -> None:
+    """Kill the conversions that other threads are waiting for: nobody wants their results."""
+    for number in tuple(_RUNNING):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(number, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -158,43 +207,42 @@ def _environment(temporary: Path) -> dict[str, str]:
     return {**os.environ, "PATH": path, "TMPDIR": str(temporary), "NO_ET": "1"}
 
 
-def _outputs(
-    chosen: Sequence[Series], folder: Path, label: str, session: str | None
-) -> dict[str, list[Path]]:
+def _outputs(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
     """Find the files that became of each series, by HeuDiConv's own book-keeping."""
     books = next(folder.glob("bids/.heudiconv/**/filegroup*.json"))
     groups = json.loads(books.read_text(encoding="utf-8"))
-    kinds = []
     order = []
     for files in groups.values():
         places = {int(Path(name).parent.name) for name in files}
         if len(places) != 1:
             raise InputError(
-                "Two series of one study have the same number and protocol.",
-                where=f"sub-{label}",
+                "Two series of one study cannot be told apart by HeuDiConv.",
+                where=", ".join(f"series {chosen[place].number}" for place in sorted(places)),
                 fix="export them one by one, and convert each in a command of its own.",
             )
         order.append(chosen[places.pop()])
-        kinds.append(role(order[-1])[0])
-    found: dict[str, list[Path]] = {}
-    for series, stem in zip(order, rules().stems(kinds), strict=True):
-        found[series.uid] = _files_of(folder / "bids", stem, label, session)
-    if set(found) != {series.uid for series in chosen} or not all(found.values()):
+    stems = rules().stems([role(series).kind for series in order])
+    found = {
+        series.uid: _files_of(folder / "bids", stem)
+        for series, stem in zip(order, stems, strict=True)
+    }
+    lost = [f"series {s.number}" for s in chosen if not found.get(s.uid)]
+    if lost:
         raise InputError(
-            "A series was not converted.",
-            where=f"sub-{label}",
+            "dcm2niix made no image of it.",
+            where=", ".join(lost),
             fix="check that the export is complete: every series with all of its images.",
         )
     return found
 
 
-def _files_of(root: Path, stem: str, label: str, session: str | None) -> list[Path]:
-    within = f"sub-{label}/ses-{session}" if session else f"sub-{label}"
-    path = root / stem.format(
-        bids_subject_session_dir=within,
-        bids_subject_session_prefix=within.replace("/", "_"),
-    )
+def _files_of(root: Path, stem: str) -> list[Path]:
+    within = f"sub-{_LABEL}"
+    path = root / stem.format(bids_subject_session_dir=within, bids_subject_session_prefix=within)
     # A series that dcm2niix splits gets a number behind its suffix.
-    numbered = sorted(path.parent.glob(f"{path.name}[0-9].nii.gz"))
+    numbered = sorted(
+        path.parent.glob(f"{path.name}[0-9]*.nii.gz"),
+        key=lambda one: int(one.name.removeprefix(path.name).removesuffix(".nii.gz")),
+    )
     whole = path.with_name(f"{path.name}.nii.gz")
     return [whole] if whole.exists() else numbered

@@ -2,6 +2,7 @@
 
 import gzip
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ _FREE_TEXT = ((4, 10), (14, 18), (148, 80), (228, 24), (328, 16))
 _HEADER_SIZE = 348
 _EXTENSION_FLAG = 348
 _COMPRESSION = 6
+# mm, or parts of a direction: exports round differently from series to series.
+_SAME_PLACE = 1e-3
 
 
 def publish(source: Path, target: Path) -> None:
@@ -28,10 +31,13 @@ def publish(source: Path, target: Path) -> None:
 
     Parameters
     ----------
-    source, target
-        ``.nii.gz`` files.
+    source
+        A ``.nii`` or ``.nii.gz`` file.
+    target
+        A ``.nii.gz`` file.
     """
-    raw = bytearray(gzip.decompress(source.read_bytes()))
+    content = source.read_bytes()
+    raw = bytearray(gzip.decompress(content) if source.suffix == ".gz" else content)
     order = "<" if struct.unpack_from("<i", raw)[0] == _HEADER_SIZE else ">"
     if struct.unpack_from(f"{order}i", raw)[0] != _HEADER_SIZE:
         raise ValueError(f"not a NIfTI-1 file: {source.name}")
@@ -52,13 +58,16 @@ def volumes(path: Path) -> NDArray[np.float32]:
     return data if data.ndim == 4 else data[..., np.newaxis]
 
 
-def join(paths: list[Path], factors: list[float], target: Path, where: str) -> None:
-    """Write several images on one grid as the volumes of one, each times its factor.
+def join(
+    places: Sequence[tuple[Path, int]], factors: Sequence[float], target: Path, where: str
+) -> None:
+    """Write volumes of several images on one grid as one image, each times its factor.
 
     Parameters
     ----------
-    paths
-        Images of equal shape and affine, in the order that the volumes shall have.
+    places
+        File and index of every volume, in the order that the result shall have; scaled values are
+        taken, so that each volume keeps its own scaling.
     factors
         One per volume of the result.
     target
@@ -73,22 +82,28 @@ def join(paths: list[Path], factors: list[float], target: Path, where: str) -> N
     """
     import nibabel as nib
 
-    images = [nib.Nifti1Image.from_filename(path) for path in paths]
-    first = images[0]
-    for other in images[1:]:
-        same = other.shape[:3] == first.shape[:3] and np.allclose(other.affine, first.affine)
+    files = {path: nib.Nifti1Image.from_filename(path) for path, _ in places}
+    first = files[places[0][0]]
+    for other in files.values():
+        same = other.shape[:3] == first.shape[:3] and np.allclose(
+            other.affine, first.affine, atol=_SAME_PLACE
+        )
         if not same:
             raise InputError(
                 "The images of the series lie on different grids.",
                 where=where,
                 fix="export the source images as the scanner made them, not resampled.",
             )
-    data = np.concatenate([volumes(path) for path in paths], axis=3)
-    data = data * np.asarray(factors, dtype=np.float32)
+    data = np.empty((*first.shape[:3], len(places)), dtype=np.float32)
+    for path in files:
+        source = volumes(path)
+        for number, (owner, index) in enumerate(places):
+            if owner == path:
+                data[..., number] = source[..., index] * np.float32(factors[number])
     joined = nib.Nifti1Image(data, first.affine)
     joined.header.set_xyzt_units("mm", "sec")
     _keep_codes(first, joined)
-    temporary = target.with_name(f"joined-{target.name}")
+    temporary = target.with_name(f"joined-{target.name.removesuffix('.gz')}")
     nib.save(joined, temporary)
     publish(temporary, target)
     temporary.unlink()

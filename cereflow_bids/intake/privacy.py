@@ -127,15 +127,17 @@ def age_in_years(header: Any) -> int | None:
     return None
 
 
-def published_age(age: int | None) -> str:
+def published_age(age: int | None, *, keep: bool = False) -> str:
     """Return an age as participants.tsv may show it: the oldest are rare enough to be found.
+
+    With `keep` every age is shown as it is.
 
     >>> published_age(63), published_age(93), published_age(None)
     ('63', '89+', 'n/a')
     """
     if age is None:
         return "n/a"
-    return str(age) if age <= OLDEST else f"{OLDEST}+"
+    return str(age) if keep or age <= OLDEST else f"{OLDEST}+"
 
 
 def anonymous(uid: str) -> str:

@@ -1,16 +1,22 @@
-"""The header index: which series an input holds, read once, without pixels."""
+"""The header index: which series an input holds, read once, without pixels.
+
+Every file is read for the few elements that sort it; one file per series is read in full.
+"""
+
+from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-ASL_CONTEXT = (0x0018, 0x9257)
-PHILIPS_LABEL = (0x2005, 0x1429)
-_PHILIPS_FRAME = (0x2005, 0x140F)
-_ASL_SEQUENCE = (0x0018, 0x9251)
+from cereflow_bids.errors import InputError
+from cereflow_bids.intake.completeness import flaw
+from cereflow_bids.intake.dicom_image import Image, Tag, functional_value, read_image
+
+__all__ = ["Image", "Patient", "Series", "Tag", "functional_value", "index"]
 
 
 @dataclass(frozen=True)
@@ -38,23 +44,6 @@ class Patient:
         return "Patient()"
 
 
-class Tag(NamedTuple):
-    """What the header says of one volume: repeat number and ASL context, as written there."""
-
-    repeat: int
-    context: str
-
-
-@dataclass(frozen=True)
-class Image:
-    """One DICOM file of a series."""
-
-    path: Path
-    instance: int
-    image_type: tuple[str, ...]
-    tags: tuple[Tag, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class Series:
     """One series: what selects, names and completes it.
@@ -75,6 +64,8 @@ class Series:
     description: str
     protocol_name: str
     manufacturer: str
+    model: str
+    software: str
     acquisition_type: str
     repetition_time: float | None
     images: tuple[Image, ...]
@@ -83,6 +74,17 @@ class Series:
     def __repr__(self) -> str:
         return f"Series(number={self.number}, images={len(self.images)})"
 
+    def joined(self, other: Series) -> Series:
+        """Return the series with the images of another part of it, each once."""
+        unique = {image.uid: image for image in (*other.images, *self.images)}
+        images = sorted(unique.values(), key=lambda image: (image.instance, image.path))
+        return replace(self, images=tuple(images))
+
+    @property
+    def flaw(self) -> InputError | None:
+        """What makes the series unfit for conversion, or None."""
+        return flaw(self.number, self.images)
+
     @property
     def tags(self) -> tuple[Tag, ...]:
         """What the header says of each volume, in acquired order; empty where it says nothing."""
@@ -90,104 +92,73 @@ class Series:
         return tuple(seen)
 
 
-def index(files: Iterable[Path]) -> list[Series]:
+def index(files: Iterable[Path], where: str = "the input") -> list[Series]:
     """Read the headers of `files` and group the MR images among them into series.
 
     Files that are not DICOM images are passed over; a file given twice counts once.
     The result is ordered by study date and time, then by series number.
+
+    Parameters
+    ----------
+    files
+        Any files.
+    where
+        What messages call the input by.
+
+    Raises
+    ------
+    InputError
+        If a DICOM file cannot be read. What is wrong with one series is told by `Series.flaw`.
     """
-    grouped: dict[str, dict[str, tuple[Path, Any]]] = defaultdict(dict)
+    grouped: dict[str, dict[str, Image]] = defaultdict(dict)
     # Values are parsed when they are asked for, and pydicom's warnings quote odd ones.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for path in files:
-            header = _read(path)
-            if header is not None:
-                grouped[str(header.SeriesInstanceUID)].setdefault(
-                    str(header.SOPInstanceUID), (path, header)
-                )
+        for number, path in enumerate(files, start=1):
+            image = read_image(path, f"file {number} of {where}")
+            if image is not None:
+                _keep(grouped[image.series_uid], image, f"file {number} of {where}")
         found = [_series(list(group.values())) for group in grouped.values()]
     return sorted(found, key=lambda one: (one.study_date, one.study_uid, one.number, one.uid))
 
 
-def _read(path: Path) -> Any:
-    """Return the header of a DICOM image with rows, None for anything else."""
+def _keep(group: dict[str, Image], image: Image, where: str) -> None:
+    earlier = group.setdefault(image.uid, image)
+    if earlier is not image and earlier.path.read_bytes() != image.path.read_bytes():
+        flaw = InputError(
+            "Two different images have one and the same SOP instance UID.",
+            where=where,
+            fix="export the study again from the scanner or the archive: one of the two has been "
+            "altered.",
+        )
+        group[image.uid] = replace(earlier, flaw=flaw)
+
+
+def _series(images: Sequence[Image]) -> Series:
     from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
 
-    try:
-        header = dcmread(path, stop_before_pixels=True)
-    except (InvalidDicomError, EOFError, OSError):
-        return None
-    if str(header.get("Modality", "")) != "MR" or "Rows" not in header:
-        return None
-    has_names = all(key in header for key in ("SeriesInstanceUID", "SOPInstanceUID"))
-    return header if has_names else None
-
-
-def _series(members: list[tuple[Path, Any]]) -> Series:
-    members.sort(key=lambda member: (int(member[1].get("InstanceNumber") or 0), member[0]))
-    first = members[0][1]
+    images = sorted(images, key=lambda image: (image.instance, image.path))
+    first = dcmread(images[0].path, stop_before_pixels=True)
     return Series(
-        uid=str(first.SeriesInstanceUID),
-        study_uid=str(first.get("StudyInstanceUID", "")),
+        uid=images[0].series_uid,
+        study_uid=images[0].study_uid,
         study_date=f"{first.get('StudyDate', '')}{first.get('StudyTime', '')}",
         patient=_patient(first),
         number=int(first.get("SeriesNumber") or 0),
         description=str(first.get("SeriesDescription", "")),
         protocol_name=str(first.get("ProtocolName", "")),
         manufacturer=str(first.get("Manufacturer", "")),
-        acquisition_type=str(first.get("MRAcquisitionType", "")),
+        model=str(first.get("ManufacturerModelName", "")),
+        software=_joined(first.get("SoftwareVersions", "")),
+        acquisition_type=str(functional_value(first, "MRAcquisitionType") or ""),
         repetition_time=_repetition_time(first),
-        images=tuple(_image(path, header) for path, header in members),
+        images=tuple(images),
         header=first,
     )
 
 
-def _image(path: Path, header: Any) -> Image:
-    return Image(
-        path=path,
-        instance=int(header.get("InstanceNumber") or 0),
-        image_type=tuple(str(part) for part in header.get("ImageType", ())),
-        tags=tuple(dict.fromkeys(_tags(header))),
-    )
-
-
-def _tags(header: Any) -> Iterator[Tag]:
-    """Yield repeat and ASL context of every frame that has them."""
-    shared = header.get("SharedFunctionalGroupsSequence", [None])[0]
-    for frame in header.get("PerFrameFunctionalGroupsSequence", ()):
-        context = _context(frame) or (_context(shared) if shared is not None else "")
-        content = frame.get("FrameContentSequence", [{}])[0]
-        if context:
-            yield Tag(int(content.get("TemporalPositionIndex") or 0), context)
-    if PHILIPS_LABEL in header and (context := str(header[PHILIPS_LABEL].value).strip()):
-        yield Tag(int(header.get("TemporalPositionIdentifier") or 0), context)
-
-
-def _context(group: Any) -> str:
-    """Return the ASL context that one functional group holds, or an empty text."""
-    for sequence, key in ((_ASL_SEQUENCE, ASL_CONTEXT), (_PHILIPS_FRAME, PHILIPS_LABEL)):
-        if sequence in group:
-            for item in group[sequence].value:
-                if key in item:
-                    return str(item[key].value).strip()
-    return ""
-
-
-def functional_value(header: Any, keyword: str) -> Any:
-    """Return the first value of `keyword` at the top or in any functional group, else None."""
-    if keyword in header:
-        return header[keyword].value
-    for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in header.get(name, ())[:1]:
-            for element in group:
-                if element.VR != "SQ":
-                    continue
-                for item in element.value:
-                    if keyword in item:
-                        return item[keyword].value
-    return None
+def _joined(value: Any) -> str:
+    return str(value) if isinstance(value, str) else " ".join(str(part) for part in value or ())
 
 
 def _repetition_time(header: Any) -> float | None:

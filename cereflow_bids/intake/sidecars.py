@@ -8,6 +8,7 @@ from cereflow_bids.intake.protocol import Parameter, Parameters
 
 ORIGINS = "CereflowOrigins"
 SCALING = "CereflowScaling"
+SERIES = "CereflowSeries"
 
 # Free text (descriptions, protocol and institution names), dates, times and numbers of machines
 # are left out because they can hold, or lead to, a person.
@@ -74,27 +75,51 @@ _ONLY_T1W = frozenset({"InversionTime", "RepetitionTime"})
 _ONLY_2D = frozenset({"SliceTiming", "MultibandAccelerationFactor", "SliceEncodingDirection"})
 
 
-def allowed(
-    converted: Mapping[str, Any], suffix: str, identifiers: frozenset[str]
-) -> dict[str, Any]:
-    """Return the fields of dcm2niix's sidecar that may be published.
+# What tells the files apart that dcm2niix made of one series; never published.
+_ONLY_SORTING = frozenset({"TriggerDelayTime", "InversionTime", "ImageType", "RawImage"})
+
+
+def kept(converted: Mapping[str, Any], identifiers: frozenset[str]) -> dict[str, Any]:
+    """Return the fields of dcm2niix's sidecar that are of use, without any that names a person.
 
     Parameters
     ----------
     converted
         dcm2niix's sidecar.
-    suffix
-        ``"asl"``, ``"m0scan"``, ``"cbf"`` or ``"T1w"``: repetition and inversion time of a
-        perfusion scan mean something else there and are written by us; slice times of a 3D
-        readout mean nothing.
     identifiers
         Texts that must not get through even in an allowed field.
     """
+    keys = _ANY | _ONLY_T1W | _ONLY_2D | _ONLY_SORTING
+    found = {key: converted[key] for key in sorted(keys) if key in converted}
+    return without_identifiers(found, identifiers)
+
+
+def allowed(kept_fields: Mapping[str, Any], suffix: str) -> dict[str, Any]:
+    """Return the fields that may be published.
+
+    Parameters
+    ----------
+    kept_fields
+        What `kept` left.
+    suffix
+        ``"asl"``, ``"m0scan"``, ``"cbf"``, ``"att"`` or ``"T1w"``: repetition and inversion time
+        of a perfusion scan mean something else there and are written by us; slice times of a 3D
+        readout mean nothing.
+    """
     keys = _ANY | (_ONLY_T1W if suffix == "T1w" else frozenset())
-    if str(converted.get("MRAcquisitionType", "")).upper() == "2D":
+    if str(kept_fields.get("MRAcquisitionType", "")).upper() == "2D":
         keys |= _ONLY_2D
-    kept = {key: converted[key] for key in sorted(keys) if key in converted}
-    return without_identifiers(kept, identifiers)
+    return {key: kept_fields[key] for key in sorted(keys) if key in kept_fields}
+
+
+def common(several: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the fields that all sidecars share with one value: those of a joined image."""
+    first, *others = several
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in others)
+    }
 
 
 def perfusion(

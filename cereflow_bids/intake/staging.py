@@ -1,4 +1,4 @@
-"""The folder beside the dataset where patients are made ready, and the way from there into it."""
+"""The folder beside the dataset where studies are made ready, and the lock on the dataset."""
 
 import fcntl
 import os
@@ -6,15 +6,15 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO, NoReturn
 
-from cereflow_bids.errors import InputError, UsageError
+from cereflow_bids.errors import UsageError
+from cereflow_bids.intake.moving import bring_back, discard
 
-_ASIDE = "replaced"
 _OWNER = "process"
 _STOPPING = (signal.SIGTERM, signal.SIGHUP)
 
@@ -42,7 +42,7 @@ def staging_folder(bids_dir: Path, tell: Callable[[str], None]) -> Iterator[Path
     with _stoppable():
         try:
             bids_dir.parent.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(bids_dir.parent, prefix, tell)
+            _remove_leftovers(bids_dir, prefix, tell)
             folder = Path(tempfile.mkdtemp(prefix=prefix, dir=bids_dir.parent))
         except OSError as error:
             raise UsageError(
@@ -89,22 +89,41 @@ def _empty(folder: Path) -> bool:
     return not kept
 
 
-def _remove_leftovers(parent: Path, prefix: str, tell: Callable[[str], None]) -> None:
-    """Remove the staging folders whose process is gone."""
-    for folder in parent.glob(f"{prefix}*"):
+def _remove_leftovers(bids_dir: Path, prefix: str, tell: Callable[[str], None]) -> None:
+    """Remove the staging folders whose process is gone, and put back what it had replaced."""
+    for folder in bids_dir.parent.glob(f"{prefix}*"):
         try:
             with (folder / _OWNER).open("r+", encoding="utf-8") as owner:
                 _lock(owner)
+                with dataset_lock(bids_dir):
+                    restored = sum(bring_back(part, bids_dir) for part in folder.iterdir())
         except OSError:
             # Its process lives, or it belongs to another user, or was made this very moment.
             continue
-        if _empty(folder):
-            tell("An earlier conversion was killed; its working folder has been removed.")
-        else:
-            tell(
-                "An earlier conversion was killed while it replaced a study; the replaced one is "
-                "in the hidden folder beside the dataset whose name has '-converting-' in it."
-            )
+        _empty(folder)
+        done = "the study that it was replacing is back" if restored else "no study was lost"
+        tell(f"An earlier conversion was killed; its working folder has been removed, {done}.")
+
+
+@contextmanager
+def dataset_lock(bids_dir: Path) -> Iterator[None]:
+    """Keep other conversions from changing the dataset at the same time; wait until it is free.
+
+    A disk without locks gives no protection, and no error either.
+
+    Parameters
+    ----------
+    bids_dir
+        The dataset; made if it is not there.
+    """
+    bids_dir.mkdir(parents=True, exist_ok=True)
+    handle = os.open(bids_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -135,56 +154,3 @@ def _ignore_stops() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in _STOPPING:
             signal.signal(number, signal.SIG_IGN)
-
-
-def discard(folder: Path) -> None:
-    """Remove a working folder, but never the only copy of a study that was to be replaced."""
-    if any(path.is_file() for path in (folder / _ASIDE).rglob("*")):
-        for part in folder.iterdir():
-            if part.name != _ASIDE:
-                shutil.rmtree(part, ignore_errors=True)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def move_in(folder: Path, bids_dir: Path, units: Sequence[Path]) -> None:
-    """Swap new folders in by renaming; put everything back if one of them fails.
-
-    Parameters
-    ----------
-    folder
-        Working folder; the new ones are below its ``bids``.
-    bids_dir
-        The dataset.
-    units
-        Folders to replace or add, as paths inside the dataset. One that is not new is removed.
-    """
-    undo: list[tuple[Path, Path]] = []
-    try:
-        for unit in units:
-            new, old, aside = folder / "bids" / unit, bids_dir / unit, folder / _ASIDE / unit
-            for source, goal in ((old, aside), (new, old)):
-                if source.exists():
-                    goal.parent.mkdir(parents=True, exist_ok=True)
-                    source.rename(goal)
-                    undo.append((goal, source))
-    except BaseException:
-        _put_back(undo)
-        raise
-    shutil.rmtree(folder / _ASIDE, ignore_errors=True)
-
-
-def _put_back(undo: list[tuple[Path, Path]]) -> None:
-    """Undo renamings, as many as can be undone."""
-    try:
-        while undo:
-            goal, source = undo[-1]
-            goal.rename(source)
-            undo.pop()
-    except OSError as error:
-        raise InputError(
-            "The new study could not be moved in, nor the earlier one back.",
-            where="BIDS",
-            fix="move the earlier one back from the hidden folder beside the dataset whose name "
-            "has '-converting-' in it.",
-        ) from error

@@ -1,23 +1,24 @@
 """One converted study, completed and laid out as BIDS in a folder of its own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from cereflow_bids.atomic import write_text_atomically
-from cereflow_bids.intake import heuristic, images, sidecars, volumes
+from cereflow_bids.intake import acquisitions, heuristic, images, merging, sidecars
+from cereflow_bids.intake.answers import Answers
+from cereflow_bids.intake.assembly import Assembly, Scan, assemble
+from cereflow_bids.intake.calibration import nearest_users, without_false_m0
 from cereflow_bids.intake.dataset import CONSOLE, to_json
-from cereflow_bids.intake.protocol import Completed, Given, Parameter, complete
-from cereflow_bids.intake.scans import (
-    PerfusionScan,
-    Scan,
-    read_perfusion,
-    read_scan,
-    without_false_m0,
-)
-from cereflow_bids.intake.series import Series
-from cereflow_bids.intake.vendors import ge
+from cereflow_bids.intake.labeling import Parameter
+from cereflow_bids.intake.protocol import Completed
+
+_UNITS = {("philips", "cbf"): "mL/100 g/min", ("ge", "cbf"): "mL/100 g/min", ("ge", "att"): "ms"}
+_MAPS = {
+    "cbf": "CBF as the scanner's console computed it",
+    "att": "Arterial transit time as the scanner's console computed it",
+}
 
 
 @dataclass(frozen=True)
@@ -48,47 +49,69 @@ class RunSummary:
         Path inside the dataset.
     types
         Volume types of an ``_asl``, else empty.
-    missing, flags
-        BIDS keys that nothing supplied, and the options that would.
+    missing, flags, lines
+        BIDS keys that nothing supplied, the options that would, and the lines of a protocol file.
     conflicts
-        Disagreements between header and command line.
+        Disagreements between header and user.
+    series
+        Numbers of the series that it was made of.
     """
 
     run: str
     types: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
     conflicts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    series: tuple[int, ...] = ()
 
     @property
     def pending(self) -> dict[str, Any] | None:
-        """The entry for ``pending.json``, or None if the run is complete."""
+        """The entry for the list of pending runs, or None if the run is complete."""
         if not self.missing:
             return None
-        return {"run": self.run, "missing": list(self.missing), "flags": list(self.flags)}
+        return {
+            "run": self.run,
+            "series": list(self.series),
+            "missing": list(self.missing),
+            "flags": list(self.flags),
+            "protocol": list(self.lines),
+        }
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One image to be written: a single scan, or an acquisition of several."""
+
+    kind: str
+    scans: tuple[Scan, ...]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A whole study: path → run, and what every writer of a run needs."""
+
+    target: Path
+    answers: Answers
+    runs: Mapping[str, _Run]
+    assemblies: Mapping[str, Assembly] = field(default_factory=dict)
 
 
 def publish(
-    chosen: Sequence[Series],
-    files: Mapping[str, list[Path]],
-    target: Path,
-    place: Place,
-    given: Given,
+    scans: Sequence[Scan], target: Path, place: Place, answers: Answers
 ) -> tuple[list[RunSummary], list[str]]:
     """Write one study to `target`, complete but for what nobody knows.
 
     Parameters
     ----------
-    chosen
-        Its series that have a role.
-    files
-        Series UID → NIfTI files, as HeuDiConv left them.
+    scans
+        Its converted series, in the order of their numbers.
     target
         Root of a dataset in the making.
     place
         Participant and session.
-    given
+    answers
         What the user said about the labelling.
 
     Returns
@@ -98,154 +121,163 @@ def publish(
     notes
         What was left out, and why.
     """
-    scans = [read_scan(series, files[series.uid]) for series in chosen]
-    perfusion = {
-        scan.series.uid: read_perfusion(scan)
-        for scan in scans
-        if scan.kind == heuristic.rules().ASL
-    }
-    scans, notes = without_false_m0(scans, perfusion)
-    stems = heuristic.rules().stems([scan.kind for scan in scans])
+    layout, notes = _lay_out(scans, target, place, answers)
+    return [_write(path, layout) for path in layout.runs], notes
+
+
+def _lay_out(
+    scans: Sequence[Scan], target: Path, place: Place, answers: Answers
+) -> tuple[_Layout, list[str]]:
+    kinds = heuristic.rules()
+    by_uid = {scan.known.uid: scan for scan in scans}
+    asl = [scan.known for scan in scans if scan.known.kind == kinds.ASL]
+    groups = acquisitions.group(asl, answers)
+    assembled = [assemble([by_uid[known.uid] for known in members]) for members in groups]
+    rest, notes = without_false_m0(
+        [scan for scan in scans if scan.known.kind != kinds.ASL], assembled
+    )
+    runs = [_Run(kinds.ASL, found.scans) for found in assembled]
+    runs += [_Run(scan.known.kind, (scan,)) for scan in rest]
     paths = [
         stem.format(
             bids_subject_session_dir=place.folder, bids_subject_session_prefix=place.prefix
         )
-        for stem in stems
+        for stem in kinds.stems([run.kind for run in runs])
     ]
-    layout = dict(zip(paths, scans, strict=True))
-    return [_write(path, layout, perfusion, target, given) for path in paths], notes
+    layout = _Layout(
+        target,
+        answers,
+        dict(zip(paths, runs, strict=True)),
+        dict(zip(paths, assembled, strict=False)),
+    )
+    return layout, notes
 
 
-def _write(
-    path: str,
-    layout: Mapping[str, Scan],
-    perfusion: Mapping[str, PerfusionScan],
-    target: Path,
-    given: Given,
-) -> RunSummary:
-    """Write the scan that goes to `path`; `layout` is the whole study, path → scan."""
-    scan = layout[path]
-    (target / path).parent.mkdir(parents=True, exist_ok=True)
-    if scan.kind == heuristic.rules().ASL:
-        has_m0 = any(other.kind == heuristic.rules().M0SCAN for other in layout.values())
-        return _write_perfusion(perfusion[scan.series.uid], target, path, given, has_m0)
-    if scan.kind == heuristic.rules().M0SCAN:
-        return _write_m0(scan, target, path, _users(scan, layout, perfusion))
-    return _write_plain(scan, target, path)
-
-
-def _users(
-    calibration: Scan, layout: Mapping[str, Scan], perfusion: Mapping[str, PerfusionScan]
-) -> list[str]:
-    """Return the ASL runs to which this M0 is the nearest by series number."""
-    others = [scan for scan in layout.values() if scan.kind == calibration.kind]
-
-    def nearest(run: Scan) -> Scan:
-        return min(others, key=lambda m0: abs(m0.series.number - run.series.number))
-
-    return [
-        path
-        for path, scan in layout.items()
-        if scan.series.uid in perfusion and nearest(scan) is calibration
-    ]
-
-
-def _write_perfusion(
-    asl: PerfusionScan, target: Path, path: str, given: Given, has_m0: bool
-) -> RunSummary:
-    base = sidecars.allowed(asl.scan.converted[0], "asl", asl.scan.series.patient.identifiers)
-    done = complete({**asl.labeling.parameters, **_measured(asl, has_m0)}, given)
-    extra: dict[str, Any] = {}
-    if "deltam" in asl.order.types:
-        number = done.parameters.get("TotalAcquiredPairs")
-        extra = _write_ge_image(asl, target / f"{path}.nii.gz", number.value if number else 1)
+def _write(path: str, layout: _Layout) -> RunSummary:
+    """Write the run that goes to `path`."""
+    (layout.target / path).parent.mkdir(parents=True, exist_ok=True)
+    run = layout.runs[path]
+    if path in layout.assemblies:
+        summary = _write_perfusion(path, layout)
+    elif run.kind == heuristic.rules().M0SCAN:
+        summary = _write_m0(path, layout)
     else:
-        images.publish(asl.scan.files[0], target / f"{path}.nii.gz")
+        summary = _write_plain(path, run.scans[0], layout.target)
+    return replace(summary, series=tuple(scan.known.number for scan in run.scans))
+
+
+def _write_perfusion(path: str, layout: _Layout) -> RunSummary:
+    found = layout.assemblies[path]
+    base = sidecars.common(
+        [sidecars.allowed(one, "asl") for scan in found.scans for one in scan.sidecars]
+    )
+    has_m0 = any(run.kind == heuristic.rules().M0SCAN for run in layout.runs.values())
+    done = merging.completed(found, base, layout.answers, has_m0)
+    factors = _factors(found, done)
+    _write_volumes(found, factors, layout.target / f"{path}.nii.gz")
+    extra: dict[str, Any] = {sidecars.SERIES: _traces(found, factors, done)}
+    if "deltam" in found.order.types:
+        extra[sidecars.SCALING] = _scaling(found, done)
     sidecar = sidecars.perfusion(base, done.parameters, extra=extra)
-    write_text_atomically(target / f"{path}.json", to_json(sidecar))
-    context = target / f"{path.removesuffix('_asl')}_aslcontext.tsv"
-    write_text_atomically(context, sidecars.context_table(asl.order.types))
-    return _summary(f"{path}.nii.gz", asl, done)
-
-
-def _summary(run: str, asl: PerfusionScan, done: Completed) -> RunSummary:
+    write_text_atomically(layout.target / f"{path}.json", to_json(sidecar))
+    context = layout.target / f"{path.removesuffix('_asl')}_aslcontext.tsv"
+    write_text_atomically(context, sidecars.context_table(found.order.types))
+    notes = [note for scan in found.scans for note in scan.known.labeling.notes]
     return RunSummary(
-        run=run,
-        types=asl.order.types,
+        run=f"{path}.nii.gz",
+        types=found.order.types,
         missing=done.missing,
         flags=done.flags,
+        lines=done.lines,
         conflicts=done.conflicts,
-        notes=(*asl.labeling.notes, *asl.order.notes),
+        notes=tuple(dict.fromkeys((*notes, *found.order.notes))),
     )
 
 
-def _measured(asl: PerfusionScan, has_m0: bool) -> dict[str, Parameter]:
-    """Return what the images and the protocol's timing say, rather than the labelling's tags."""
-    found: dict[str, Parameter] = {}
-    types, series = asl.order.types, asl.scan.series
-    if "m0scan" in types:
-        found["M0Type"] = Parameter("Included", asl.order.origin)
-    elif has_m0:
-        found["M0Type"] = Parameter("Separate", "header (an M0 series of the same study)")
+def _factors(found: Assembly, done: Completed) -> list[float]:
+    """Return what each volume is multiplied by: GE's PW to the units of its PD, all others 1."""
+    numbers = merging.excitations(found, done.parameters)
+    return [
+        1 / (found.scans[source.scan].known.labeling.divisor * numbers[source.scan])
+        if kind == "deltam"
+        else 1.0
+        for source, kind in zip(found.sources, found.order.types, strict=True)
+    ]
+
+
+def _write_volumes(found: Assembly, factors: Sequence[float], target: Path) -> None:
+    """Copy a single image bit by bit where nothing is to be done to it, else join volumes."""
+    places = [(found.scans[one.scan].files[one.file], one.index) for one in found.sources]
+    whole = len({path for path, _ in places}) == 1 and set(factors) == {1.0}
+    if whole and [index for _, index in places] == list(range(len(places))):
+        images.publish(places[0][0], target)
     else:
-        found["M0Type"] = Parameter("Absent", "no M0 volume and no M0 series in the study")
-    if "deltam" not in types:
-        found["TotalAcquiredPairs"] = Parameter(asl.order.pairs, "counted in the series")
-    if (dark := volumes.suppressed(asl.signal, types)) is not None:
-        found["BackgroundSuppression"] = Parameter(
-            dark, "inferred (brightness of M0 against control)"
-        )
-    if series.repetition_time is not None:
-        found["RepetitionTimePreparation"] = _repetition(series.repetition_time, types)
-    return found
+        numbers = ", ".join(str(scan.known.number) for scan in found.scans)
+        images.join(places, factors, target, f"series {numbers}")
 
 
-def _repetition(seconds: float, types: tuple[str, ...]) -> Parameter:
-    if "deltam" not in types:
-        return Parameter(seconds, "header (0018,0080)")
-    per_volume = [ge.SATURATION_RECOVERY if kind == "m0scan" else seconds for kind in types]
-    return Parameter(
-        per_volume, "header (0018,0080); 2 s of saturation recovery before the GE PD image"
-    )
+def _traces(found: Assembly, factors: Sequence[float], done: Completed) -> list[dict[str, Any]]:
+    """Say of every series which volumes it became, and how they were scaled."""
+    numbers = merging.excitations(found, done.parameters)
+    traces = []
+    for number, scan in enumerate(found.scans):
+        own = [k for k, source in enumerate(found.sources) if source.scan == number]
+        trace: dict[str, Any] = {"SeriesNumber": scan.known.number, "Volumes": own}
+        if any(found.order.types[k] == "deltam" for k in own):
+            trace["ScalingFactor"] = scan.known.labeling.divisor
+            trace["NumberOfExcitations"] = numbers[number]
+        slopes = scan.sidecars[0].items()
+        trace |= {key: value for key, value in slopes if key.startswith("Philips")}
+        traces.append(trace)
+    return traces
 
 
-def _write_ge_image(asl: PerfusionScan, target: Path, number: int) -> dict[str, Any]:
-    """Join PW and PD, bring PW to the units of PD, and return what the sidecar says of it."""
-    scaling = ge.scaling(asl.scan.series)
-    factors = [1 / (scaling * number) if kind == "deltam" else 1.0 for kind in asl.order.types]
-    images.join(list(asl.scan.files), factors, target, f"series {asl.scan.series.number}")
+def _scaling(found: Assembly, done: Completed) -> dict[str, Any]:
+    """Say how perfusion-weighted images got the units of M0; lists where series differ."""
+
+    def alike(values: list[Any]) -> Any:
+        return values[0] if len(set(values)) == 1 else values
+
+    total = done.parameters.get("TotalAcquiredPairs")
     return {
-        sidecars.SCALING: {
-            "Description": "deltam = PW / (ScalingFactor x NumberOfExcitations); applied",
-            "ScalingFactor": scaling,
-            "NumberOfExcitations": number,
-        }
+        "TotalAcquiredPairs": None if total is None else total.value,
+        "Description": "deltam = PW / (ScalingFactor x NumberOfExcitations); applied",
+        "ScalingFactor": alike([scan.known.labeling.divisor for scan in found.scans]),
+        "NumberOfExcitations": alike(merging.excitations(found, done.parameters)),
     }
 
 
-def _write_m0(scan: Scan, target: Path, path: str, users: list[str]) -> RunSummary:
-    images.publish(scan.files[0], target / f"{path}.nii.gz")
-    base = sidecars.allowed(scan.converted[0], "m0scan", scan.series.patient.identifiers)
-    seconds = scan.series.repetition_time
+def _write_m0(path: str, layout: _Layout) -> RunSummary:
+    (scan,) = layout.runs[path].scans
+    images.publish(scan.files[0], layout.target / f"{path}.nii.gz")
+    seconds = scan.known.repetition_time
     repetition = Parameter(seconds, "header (0018,0080)") if seconds else None
+    others = {
+        other: run.scans[0]
+        for other, run in layout.runs.items()
+        if run.kind == heuristic.rules().M0SCAN
+    }
+    users = nearest_users(path, others, layout.assemblies)
     uris = [f"bids::{user}.nii.gz" for user in users]
-    write_text_atomically(
-        target / f"{path}.json", to_json(sidecars.calibration(base, repetition, uris))
-    )
-    return RunSummary(f"{path}.nii.gz")
+    sidecar = sidecars.calibration(sidecars.allowed(scan.sidecars[0], "m0scan"), repetition, uris)
+    write_text_atomically(layout.target / f"{path}.json", to_json(sidecar))
+    return _with_split(RunSummary(f"{path}.nii.gz"), scan)
 
 
-def _write_plain(scan: Scan, target: Path, path: str) -> RunSummary:
+def _write_plain(path: str, scan: Scan, target: Path) -> RunSummary:
     suffix = path.rsplit("_", 1)[-1]
     images.publish(scan.files[0], target / f"{path}.nii.gz")
-    sidecar = sidecars.allowed(scan.converted[0], suffix, scan.series.patient.identifiers)
+    sidecar = sidecars.allowed(scan.sidecars[0], suffix)
     if path.startswith(CONSOLE.as_posix()):
-        sidecar["Description"] = "CBF as the scanner's console computed it"
-        if heuristic.vendor(scan.series) == "philips":
-            sidecar["Units"] = "mL/100 g/min"
+        sidecar["Description"] = _MAPS[suffix]
+        if units := _UNITS.get((scan.known.vendor, suffix)):
+            sidecar["Units"] = units
     write_text_atomically(target / f"{path}.json", to_json(sidecar))
-    summary = RunSummary(f"{path}.nii.gz")
-    if len(scan.files) > 1:
-        note = f"The series became {len(scan.files)} images; the first was taken."
-        summary = replace(summary, notes=(note,))
-    return summary
+    return _with_split(RunSummary(f"{path}.nii.gz"), scan)
+
+
+def _with_split(summary: RunSummary, scan: Scan) -> RunSummary:
+    if len(scan.files) == 1:
+        return summary
+    note = f"The series became {len(scan.files)} images; the first was taken."
+    return replace(summary, notes=(note,))

@@ -63,6 +63,8 @@ def order(signal: NDArray[np.floating], tagged: tuple[str, ...] | None) -> Order
         tag is inferred from the signal, with a note where that is not clear.
     """
     bright = _unsuppressed(signal)
+    if tagged is not None and "deltam" in tagged and len(tagged) == len(signal):
+        return Order(tagged, "header (image type)")
     if tagged is None or len(tagged) != len(signal) or not {"control", "label"} <= set(tagged):
         types, notes = _from_signal(signal, bright)
         if tagged is not None:
@@ -115,7 +117,7 @@ def _from_signal(
     types[rest[0::2]] = "control" if control_first else "label"
     types[rest[1::2]] = "label" if control_first else "control"
     found = tuple(str(kind) for kind in types)
-    return found, notes + _doubt(signal, found)
+    return found, notes + doubt(signal, found)
 
 
 def _with_m0(tagged: tuple[str, ...], bright: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -145,7 +147,8 @@ def _contradiction(signal: NDArray[np.floating], tagged: tuple[str, ...]) -> tup
     )
 
 
-def _doubt(signal: NDArray[np.floating], types: tuple[str, ...]) -> tuple[str, ...]:
+def doubt(signal: NDArray[np.floating], types: tuple[str, ...]) -> tuple[str, ...]:
+    """Say so where the signal does not bear out the order that it was used to infer."""
     if _agreement(signal, types) >= _AGREEING_PAIRS:
         return ()
     return (

@@ -5,10 +5,11 @@ read. PW is the sum over the excitations, scaled by a constant that depends on t
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cereflow_bids.intake.protocol import Labeling, Parameter
+from cereflow_bids.errors import InputError
+from cereflow_bids.intake.labeling import Labeling, Parameter, Part
 from cereflow_bids.intake.series import Series
 
 DELAY = "InversionTime"
@@ -22,17 +23,8 @@ LAST_OLD_SOFTWARE = 15
 MOST_EXCITATIONS = 100
 
 
-def read(series: Series, converted: Mapping[str, Any]) -> Labeling:
-    """Read delay, duration and number of excitations.
-
-    Parameters
-    ----------
-    series
-        One ASL series.
-    converted
-        dcm2niix's sidecar (unused: it repeats these tags).
-    """
-    del converted
+def read(series: Series) -> Labeling:
+    """Read delay, duration, number of excitations, and which image is which."""
     header = series.header
     found = {
         # The PD pass is marked CASL although it is not labelled at all: the product is pCASL.
@@ -47,8 +39,28 @@ def read(series: Series, converted: Mapping[str, Any]) -> Labeling:
         if milliseconds:
             found[key] = Parameter(round(milliseconds / 1000, 6), f"header {name}")
     if (number := excitations(series)) is not None:
-        found["TotalAcquiredPairs"] = number
-    return Labeling(found)
+        found["NumberOfExcitations"] = number
+    kinds = dict.fromkeys(is_perfusion(image.image_type) for image in series.images)
+    size = series.images[0].size
+    return Labeling(
+        found,
+        volume_types=tuple("deltam" if perfusion else "m0scan" for perfusion in kinds),
+        part=Part(f"{series.description} {series.protocol_name} {size}", "delay"),
+        divisor=scaling(series),
+    )
+
+
+def arrange(
+    labeling: Labeling, sidecars: Sequence[Mapping[str, Any]], counts: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Bring dcm2niix's images, one of PW and one of PD, into the acquired order."""
+    kinds = ["deltam" if is_perfusion(one["ImageType"]) else "m0scan" for one in sidecars]
+    if sorted(kinds) != ["deltam", "m0scan"] or set(counts) != {1}:
+        raise InputError(
+            "The series does not hold one perfusion-weighted and one proton-density image.",
+            fix="export the whole 3D ASL series, with both of its passes.",
+        )
+    return [(kinds.index(kind), 0) for kind in labeling.volume_types or ()]
 
 
 def excitations(series: Series) -> Parameter | None:

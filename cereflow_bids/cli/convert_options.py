@@ -1,0 +1,156 @@
+"""The grammar of ``cereflow-convert``."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cereflow_bids import __version__
+
+_DESCRIPTION = """\
+Convert ASL exports of GE, Philips and Siemens scanners (ZIP or tar archives, folders of DICOM)
+into a BIDS dataset. Values given here fill only what no DICOM header holds."""
+
+_EPILOGUE = """\
+Exit codes: 0 all converted; 1 something failed; 2 wrong usage; 3 converted, but a parameter is
+missing: the message names the option. Give it together with the dataset alone
+(cereflow-convert BIDS --post-labeling-delay 1.8) to finish without converting again."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's grammar."""
+    result = argparse.ArgumentParser(
+        prog="cereflow-convert",
+        usage="%(prog)s [options] INPUT [INPUT ...] BIDS\n"
+        "       %(prog)s [options] BIDS\n"
+        "       %(prog)s --explain [options] INPUT [INPUT ...]",
+        description=_DESCRIPTION,
+        epilog=_EPILOGUE,
+    )
+    result.add_argument(
+        "paths",
+        nargs="+",
+        type=Path,
+        metavar="INPUT … BIDS",
+        help="ZIP, tar or folder of DICOM, as many as you like; last the dataset to make or add "
+        "to. The dataset alone: finish what waits for a parameter",
+    )
+    result.add_argument(
+        "--explain",
+        action="store_true",
+        help="convert nothing; say of every series what it is, by which rule, where each "
+        "parameter comes from and what is missing",
+    )
+    _add_labeling(result.add_argument_group("labelling, where no header tells it"))
+    _add_labels(result.add_argument_group("labels and privacy"))
+    _add_running(result.add_argument_group("running"))
+    result.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return result
+
+
+def _add_labeling(group: Any) -> None:
+    group.add_argument(
+        "--labeling-type", choices=("PCASL", "CASL", "PASL"), help="kind of labelling"
+    )
+    several: dict[str, Any] = {"type": _numbers(float), "metavar": "SECONDS [...]", "default": ()}
+    group.add_argument(
+        "--post-labeling-delay",
+        **several,
+        help="post-labelling delay (PASL: inversion time); several, if there are several",
+    )
+    group.add_argument(
+        "--labeling-duration", **several, help="labelling duration; one, or one per delay"
+    )
+    group.add_argument(
+        "--bolus-cutoff", type=float, metavar="SECONDS", help="PASL: end of the bolus (TI1)"
+    )
+    group.add_argument(
+        "--repeats-per-delay",
+        type=_numbers(int),
+        default=(),
+        metavar="NUMBER [...]",
+        help="control-label pairs of each delay, where one series holds several delays",
+    )
+    group.add_argument("--background-suppression", choices=("yes", "no"), help="whether it was on")
+    group.add_argument(
+        "--background-suppression-pulses", type=int, metavar="NUMBER", help="inversion pulses"
+    )
+    group.add_argument(
+        "--excitations", type=int, metavar="NUMBER", help="GE: NEX that the images are summed over"
+    )
+    group.add_argument(
+        "--protocol",
+        type=Path,
+        metavar="FILE",
+        help="YAML file that gives parameters to series by vendor, model, software or description",
+    )
+
+
+def _add_labels(group: Any) -> None:
+    group.add_argument(
+        "--key-file",
+        type=Path,
+        help="file that joins labels to patients; keep it secret (default: BIDS.key.json)",
+    )
+    group.add_argument("--session-label", metavar="LABEL", help="session of the study converted")
+    group.add_argument(
+        "--sessions",
+        choices=("auto", "always"),
+        default="auto",
+        help="auto: sessions only for patients with several studies; always: for all "
+        "(choose it where patients will come again)",
+    )
+    group.add_argument("--keep-ages", action="store_true", help="write ages above 89 as they are")
+    group.add_argument(
+        "--deface", action="store_true", help="remove the face from T1w images (needs quickshear)"
+    )
+
+
+def _add_running(group: Any) -> None:
+    group.add_argument(
+        "--nprocs", type=int, default=1, metavar="N", help="studies converted at the same time"
+    )
+    group.add_argument(
+        "--max-size", type=float, metavar="GB", help="most that one input may unpack to"
+    )
+    group.add_argument("--max-files", type=int, metavar="N", help="most files in one input")
+    group.add_argument(
+        "--max-ratio", type=float, metavar="N", help="most that a large member may be compressed"
+    )
+    group.add_argument("-q", "--quiet", action="store_true", help="show no progress")
+
+
+# -- options with several values -----------------------------------------------------------------
+
+_SEVERAL = ("--post-labeling-delay", "--labeling-duration", "--repeats-per-delay")
+
+
+def _numbers(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    def numbers(text: str) -> tuple[Any, ...]:
+        return tuple(kind(part) for part in text.replace(",", " ").split())
+
+    return numbers
+
+
+def gathered(arguments: Sequence[str]) -> list[str]:
+    """Join the numbers that follow an option for several, so that an input may come after them.
+
+    >>> gathered(["--post-labeling-delay", "0.5", "1.0", "scan.zip", "bids"])
+    ['--post-labeling-delay=0.5,1.0', 'scan.zip', 'bids']
+    """
+    result: list[str] = []
+    left = list(arguments)
+    while left:
+        word = left.pop(0)
+        numbers = []
+        while word in _SEVERAL and left and _is_number(left[0]):
+            numbers.append(left.pop(0))
+        result.append(f"{word}={','.join(numbers)}" if numbers else word)
+    return result
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return all(part != "" and float(part) is not None for part in text.split(","))
+    except ValueError:
+        return False

@@ -1,0 +1,86 @@
+"""Which series are one acquisition: delays, volumes or pairs that a scanner stored apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from cereflow_bids.intake.answers import Answers
+from cereflow_bids.intake.labeling import Known
+
+DELAY = "PostLabelingDelay"
+
+
+def group(asl: Sequence[Known], answers: Answers) -> list[list[Known]]:
+    """Bring together the ASL series of one study that are parts of one acquisition.
+
+    Parameters
+    ----------
+    asl
+        ASL series in order of their numbers.
+    answers
+        What the user says: where no header holds the delays, it decides whether series are
+        delays of one labelling (as many different delays as series) or repeats.
+
+    Returns
+    -------
+    list of list
+        Acquisitions in the order of their first series; the series of each in acquired order.
+    """
+    groups: dict[str, list[Known]] = defaultdict(list)
+    result: list[list[Known]] = []
+    for known in asl:
+        part = known.labeling.part
+        if part is None:
+            result.append([known])
+        else:
+            groups[f"{part.by} {part.group}"].append(known)
+    for members in groups.values():
+        result += _by_delay(members, answers) if _part(members[0]) == "delay" else [members]
+    return sorted(result, key=lambda members: members[0].number)
+
+
+def delays(members: Sequence[Known], answers: Answers) -> list[float] | None:
+    """Return one delay per series of an acquisition, s, or None where one of them is unknown."""
+    found = [_delay(known, answers) for known in members]
+    offered = _offered(members[0], answers)
+    if isinstance(offered, tuple) and len(offered) == len(members) and None in found:
+        return [float(value) for value in offered]
+    return None if None in found else [float(value) for value in found if value is not None]
+
+
+def _part(known: Known) -> str:
+    return known.labeling.part.by if known.labeling.part else ""
+
+
+def _by_delay(members: list[Known], answers: Answers) -> list[list[Known]]:
+    """Join series of different delays; a delay that comes again begins another acquisition."""
+    known = delays(members, answers)
+    if known is None or len(set(known)) == 1:
+        return [[one] for one in members]
+    runs: list[list[Known]] = []
+    held: list[set[float]] = []
+    for member, delay in zip(members, known, strict=True):
+        place = next((k for k, has in enumerate(held) if delay not in has), len(runs))
+        if place == len(runs):
+            runs.append([])
+            held.append(set())
+        runs[place].append(member)
+        held[place].add(delay)
+    return runs
+
+
+def _delay(known: Known, answers: Answers) -> float | None:
+    """Return the single delay of a series, from its header or else from the user."""
+    stated = known.labeling.parameters.get(DELAY)
+    value = stated.value if stated is not None else None
+    if stated is None or not stated.from_header:
+        offered = _offered(known, answers)
+        value = value if offered is None or isinstance(offered, tuple) else offered
+    return None if value is None or isinstance(value, tuple) else float(value)
+
+
+def _offered(known: Known, answers: Answers) -> Any:
+    said = (answer.values[DELAY] for answer in answers.of(known) if DELAY in answer.values)
+    return next(said, None)

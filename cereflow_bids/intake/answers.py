@@ -1,0 +1,283 @@
+"""What the user says about the labelling: on the command line, or in a protocol file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cereflow_bids.errors import UsageError
+from cereflow_bids.intake.labeling import Known
+
+COMMAND_LINE = "command line"
+PROTOCOL_FILE = "protocol file"
+# The slowest labelling in use lasts a few seconds: larger numbers are milliseconds.
+LONGEST_SECONDS = 10.0
+_VENDORS = ("ge", "philips", "siemens")
+_MATCHING = ("vendor", "model", "software", "description")
+
+
+class Answer(NamedTuple):
+    """Values by BIDS key, and where they come from."""
+
+    origin: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Given:
+    """Values from the command line; times in seconds, None or empty where the user said nothing.
+
+    Raises
+    ------
+    UsageError
+        If a value cannot be right.
+    """
+
+    labeling_type: str | None = None
+    post_labeling_delay: tuple[float, ...] = ()
+    labeling_duration: tuple[float, ...] = ()
+    bolus_cutoff: float | None = None
+    repeats_per_delay: tuple[int, ...] = ()
+    background_suppression: bool | None = None
+    background_suppression_pulses: int | None = None
+    excitations: int | None = None
+
+    def __post_init__(self) -> None:
+        for key, (flag, value) in self._named().items():
+            check(key, value, flag)
+
+    def values(self) -> dict[str, Any]:
+        """Return BIDS key → value for what was given; one value stands for itself."""
+        return {key: _single(value) for key, (_, value) in self._named().items()}
+
+    def _named(self) -> dict[str, tuple[str, Any]]:
+        named = {
+            "ArterialSpinLabelingType": ("--labeling-type", self.labeling_type),
+            "PostLabelingDelay": ("--post-labeling-delay", self.post_labeling_delay),
+            "LabelingDuration": ("--labeling-duration", self.labeling_duration),
+            "BolusCutOffDelayTime": ("--bolus-cutoff", self.bolus_cutoff),
+            "RepeatsPerDelay": ("--repeats-per-delay", self.repeats_per_delay),
+            "BackgroundSuppression": ("--background-suppression", self.background_suppression),
+            "BackgroundSuppressionNumberPulses": (
+                "--background-suppression-pulses",
+                self.background_suppression_pulses,
+            ),
+            "NumberOfExcitations": ("--excitations", self.excitations),
+        }
+        return {key: pair for key, pair in named.items() if pair[1] not in (None, ())}
+
+
+def _single(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value
+
+
+# -- what may be said ----------------------------------------------------------------------------
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_seconds(value: Any) -> bool:
+    return _is_number(value) and 0 < value <= LONGEST_SECONDS
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _each(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def many(value: Any) -> bool:
+        parts = value if isinstance(value, list | tuple) else (value,)
+        return bool(parts) and all(test(part) for part in parts)
+
+    return many
+
+
+_SECONDS = "give seconds, not milliseconds, such as 1.8."
+ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "ArterialSpinLabelingType": (
+        lambda value: value in ("PCASL", "CASL", "PASL"),
+        "give PCASL, CASL or PASL.",
+    ),
+    "PostLabelingDelay": (_each(_is_seconds), _SECONDS),
+    "LabelingDuration": (_each(_is_seconds), _SECONDS),
+    "BolusCutOffFlag": (lambda value: isinstance(value, bool), "give true or false."),
+    "BolusCutOffDelayTime": (_each(_is_seconds), _SECONDS),
+    "BolusCutOffTechnique": (
+        lambda value: value in ("QUIPSS", "QUIPSSII", "Q2TIPS"),
+        "give QUIPSS, QUIPSSII or Q2TIPS.",
+    ),
+    "RepeatsPerDelay": (_each(_is_count), "give one whole number per delay, such as 2 2 2 3 3."),
+    "BackgroundSuppression": (lambda value: isinstance(value, bool), "give true or false."),
+    "BackgroundSuppressionNumberPulses": (
+        lambda value: value == 0 or _is_count(value),
+        "give a whole number, such as 2.",
+    ),
+    "NumberOfExcitations": (_is_count, "give the NEX of the GE protocol, such as 3."),
+    "LabelingEfficiency": (
+        lambda value: _is_number(value) and 0 < value <= 1,
+        "give the measured fraction, such as 0.85.",
+    ),
+    "MRAcquisitionType": (lambda value: value in ("2D", "3D"), "give 2D or 3D."),
+    "MagneticFieldStrength": (
+        lambda value: _is_number(value) and 0 < value < 20,
+        "give tesla, such as 3.",
+    ),
+    "EchoTime": (lambda value: _is_number(value) and 0 < value < 1, "give seconds, as 0.0105."),
+    "RepetitionTimePreparation": (
+        _each(lambda value: _is_number(value) and 0 < value <= 60),
+        "give the repetition time in seconds, such as 4.8.",
+    ),
+    "SliceTiming": (
+        _each(lambda value: _is_number(value) and 0 <= value <= LONGEST_SECONDS),
+        "give one time per slice in seconds, the first slice first.",
+    ),
+}
+
+
+def check(key: str, value: Any, where: str) -> None:
+    """Raise `UsageError` unless `value` is possible for `key`."""
+    test, fix = ALLOWED[key]
+    if not test(value):
+        shown = " ".join(str(part) for part in value) if isinstance(value, tuple) else value
+        raise UsageError(f"{shown} is not a possible value of {key}.", where=where, fix=fix)
+
+
+# -- protocol file -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ProtocolRule:
+    """One entry of a protocol file: which series it is for, and what it says of them."""
+
+    number: int
+    match: Mapping[str, str]
+    values: Mapping[str, Any]
+
+    def matches(self, known: Known) -> bool:
+        """Tell whether every pattern fits the series, whatever the case of its letters."""
+        return all(
+            fnmatchcase(str(getattr(known, key)).casefold().strip(), pattern.casefold())
+            for key, pattern in self.match.items()
+        )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that the user said, by series."""
+
+    given: Given = field(default_factory=Given)
+    rules: tuple[ProtocolRule, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        """Whether the user said anything at all."""
+        return bool(self.given.values() or self.rules)
+
+    def of(self, known: Known) -> tuple[Answer, ...]:
+        """Return what the user says of one series, the strongest first.
+
+        Raises
+        ------
+        UsageError
+            If two entries of the protocol file disagree about it.
+        """
+        values: dict[str, Any] = {}
+        told: dict[str, int] = {}
+        for rule in self.rules:
+            if not rule.matches(known):
+                continue
+            for key, value in rule.values.items():
+                if key in values and values[key] != value:
+                    raise UsageError(
+                        f"Entries {told[key]} and {rule.number} give series {known.number} "
+                        f"different values of {key}.",
+                        where="--protocol",
+                        fix="make their patterns exclude each other.",
+                    )
+                values[key], told[key] = value, rule.number
+        answers = (Answer(COMMAND_LINE, self.given.values()), Answer(PROTOCOL_FILE, values))
+        return tuple(answer for answer in answers if answer.values)
+
+
+def read_protocol(path: Path) -> tuple[ProtocolRule, ...]:
+    """Read a protocol file.
+
+    Parameters
+    ----------
+    path
+        YAML: a list of entries, each with ``match`` (vendor, model, software, description;
+        ``*`` stands for any text) and ``parameters`` (BIDS key → value, times in seconds).
+
+    Raises
+    ------
+    UsageError
+        If the file cannot be read, or an entry is not understood: which one, and what of it.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"The protocol file cannot be read ({type(error).__name__}).",
+            where="--protocol",
+            fix="check the path; the file is YAML, in UTF-8.",
+        ) from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        raise UsageError(
+            f"The protocol file is not valid YAML{line}.",
+            where="--protocol",
+            fix="compare it with the example in the documentation.",
+        ) from error
+    if not isinstance(content, list) or not content:
+        raise UsageError(
+            "The protocol file is not a list of entries.",
+            where="--protocol",
+            fix="begin each entry with '- match:', as in the documentation's example.",
+        )
+    return tuple(_rule(number, entry) for number, entry in enumerate(content, start=1))
+
+
+def _rule(number: int, entry: Any) -> ProtocolRule:
+    where = f"--protocol, entry {number}"
+    parts = entry if isinstance(entry, dict) else {}
+    match, values = parts.get("match", {}), parts.get("parameters")
+    if not isinstance(match, dict) or not isinstance(values, dict) or not values:
+        raise UsageError(
+            "The entry lacks its parameters, or its match is no mapping.",
+            where=where,
+            fix="give 'match:' with patterns and 'parameters:' with BIDS keys.",
+        )
+    unknown = [
+        str(key)
+        for keys, known in (
+            (parts, ("match", "parameters")),
+            (match, _MATCHING),
+            (values, ALLOWED),
+        )
+        for key in keys
+        if key not in known
+    ]
+    if unknown:
+        raise UsageError(
+            f"{', '.join(unknown)} is not known.",
+            where=where,
+            fix=f"match by {', '.join(_MATCHING)}; parameters are {', '.join(ALLOWED)}.",
+        )
+    patterns = {key: re.sub(r"\s+", " ", str(value)) for key, value in match.items()}
+    if "vendor" in patterns and patterns["vendor"].casefold() not in _VENDORS:
+        raise UsageError(
+            f"{patterns['vendor']} is no vendor.", where=where, fix=f"give {', '.join(_VENDORS)}."
+        )
+    for key, value in values.items():
+        check(key, tuple(value) if isinstance(value, list) else value, where)
+    clean = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    return ProtocolRule(number, patterns, {key: _single(value) for key, value in clean.items()})

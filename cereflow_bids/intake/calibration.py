@@ -1,0 +1,64 @@
+"""Separate M0 series: which are none, and which ASL runs each of them is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from cereflow_bids.intake import heuristic, images, volumes
+from cereflow_bids.intake.assembly import Assembly, Scan
+
+
+def without_false_m0(
+    scans: Sequence[Scan], assembled: Sequence[Assembly]
+) -> tuple[list[Scan], list[str]]:
+    """Leave out "M0" series that were prepared and suppressed like the ASL itself.
+
+    Parameters
+    ----------
+    scans
+        All scans of a study that are not ASL.
+    assembled
+        Its acquisitions.
+
+    Returns
+    -------
+    kept
+        The scans that stay.
+    notes
+        One sentence for each that does not.
+    """
+    kept, notes = [], []
+    for scan in scans:
+        if scan.known.kind == heuristic.rules().M0SCAN and any(
+            _same_as(scan, asl) for asl in assembled
+        ):
+            notes.append(
+                f"Series {scan.known.number} is called M0 but has the inversion time, the "
+                "suppression and the brightness of the ASL series: it is no calibration scan and "
+                "was left out (M0Type Absent)."
+            )
+        else:
+            kept.append(scan)
+    return kept, notes
+
+
+def _same_as(scan: Scan, asl: Assembly) -> bool:
+    own = scan.known.labeling.preparation
+    if not own or all(own != other.known.labeling.preparation for other in asl.scans):
+        return False
+    brightness = volumes.mean_signal(images.volumes(scan.files[0])).mean()
+    return bool(brightness < volumes.UNSUPPRESSED_RATIO * np.median(asl.signal))
+
+
+def nearest_users(
+    path: str, calibrations: Mapping[str, Scan], assemblies: Mapping[str, Assembly]
+) -> list[str]:
+    """Return the ASL runs to which the M0 at `path` is the nearest by series number."""
+
+    def nearest(run: Assembly) -> str:
+        number = run.scans[0].known.number
+        return min(calibrations, key=lambda one: abs(calibrations[one].known.number - number))
+
+    return [user for user, run in assemblies.items() if nearest(run) == path]

@@ -1,0 +1,120 @@
+"""One examination made ready in a folder of its own: unpacked, converted, completed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cereflow_bids.errors import CereflowError, InputError
+from cereflow_bids.intake import heuristic, pending, reading, study
+from cereflow_bids.intake.answers import Answers
+from cereflow_bids.intake.assembly import Scan, read_scan
+from cereflow_bids.intake.moving import NOBODY
+from cereflow_bids.intake.series import Series
+from cereflow_bids.intake.sources import Sources
+from cereflow_bids.intake.study import RunSummary
+from cereflow_bids.intake.survey import Examination
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study ready to be moved in: ``bids/`` below `folder`, named for nobody yet.
+
+    Where something is missing, ``pending/`` holds what it takes to finish the study later.
+    """
+
+    folder: Path
+    runs: tuple[RunSummary, ...]
+    notes: tuple[str, ...]
+
+
+def prepare(
+    examination: Examination, sources: Sources, folder: Path, answers: Answers
+) -> Prepared:
+    """Convert one examination into `folder`.
+
+    Parameters
+    ----------
+    examination
+        Which series of which inputs.
+    sources
+        The inputs.
+    folder
+        A folder of its own in the staging folder; made.
+    answers
+        What the user says of the labelling.
+
+    Raises
+    ------
+    CereflowError
+        If it cannot be converted; no message holds a name or a path.
+    """
+    try:
+        folder.mkdir(parents=True)
+        series = _borrow(examination, sources)
+        try:
+            chosen, known, notes = reading.choose(series, examination.where)
+            files = heuristic.convert(chosen, folder / "work")
+        finally:
+            for position in examination.inputs:
+                sources.release(position)
+        scans = [
+            read_scan(one, files[source.uid], source.patient.identifiers)
+            for one, source in zip(known, chosen, strict=True)
+        ]
+        return _publish(scans, folder, answers, notes)
+    except Exception as error:
+        raise told(error, examination.where) from error
+
+
+def finish(kept: Path, folder: Path, answers: Answers, where: str) -> Prepared:
+    """Complete a study whose converted series were kept in the folder `kept`."""
+    try:
+        folder.mkdir(parents=True)
+        return _publish(pending.read(kept), folder, answers, [])
+    except Exception as error:
+        raise told(error, where) from error
+
+
+def _publish(
+    scans: Sequence[Scan], folder: Path, answers: Answers, notes: Sequence[str]
+) -> Prepared:
+    runs, said = study.publish(scans, folder / "bids", NOBODY, answers)
+    if any(run.missing for run in runs):
+        pending.write(scans, folder / "pending")
+    shutil.rmtree(folder / "work", ignore_errors=True)
+    return Prepared(folder, tuple(runs), (*notes, *said))
+
+
+def _borrow(examination: Examination, sources: Sources) -> list[Series]:
+    """Return the examination's series, each whole, from all inputs that hold parts of it."""
+    found: dict[str, Series] = {}
+    for position in examination.inputs:
+        for series in sources.borrow(position):
+            if series.study_uid != examination.study_uid:
+                continue
+            if series.patient.key == examination.patient.key:
+                earlier = found.get(series.uid)
+                found[series.uid] = series if earlier is None else earlier.joined(series)
+    return sorted(found.values(), key=lambda one: (one.number, one.uid))
+
+
+def told(error: Exception, where: str) -> CereflowError:
+    """Return any error without what it says: that can name a path or quote a header."""
+    if isinstance(error, CereflowError):
+        place = f"{where}, {error.where}" if error.where not in ("", where) else where
+        return type(error)(error.what, where=place, fix=error.fix)
+    if isinstance(error, OSError):
+        return InputError(
+            f"A file could not be read or written: {error.strerror or 'system error'}.",
+            where=where,
+            fix="check the free space and the permissions, then run the command again.",
+        )
+    return InputError(
+        f"The study could not be converted ({type(error).__name__}).",
+        where=where,
+        fix="export it again with all images of every series; if it fails again, report the word "
+        "in brackets with the scanner's model and software version, without any image.",
+    )

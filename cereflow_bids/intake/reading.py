@@ -1,0 +1,83 @@
+"""From a series' headers to all that is needed of them later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cereflow_bids.errors import InputError
+from cereflow_bids.intake import heuristic
+from cereflow_bids.intake.labeling import Known, Labeling
+from cereflow_bids.intake.privacy import anonymous
+from cereflow_bids.intake.series import Series
+from cereflow_bids.intake.vendors import READERS
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A series without a role; `related` if it belongs to a perfusion examination all the same."""
+
+    number: int
+    why: str
+    rule: str
+    related: bool
+
+
+def read(series: Series) -> Known | LeftOut:
+    """Decide what a series is for, and read its labelling if it is ASL."""
+    role = heuristic.role(series)
+    if role.kind is None:
+        related = role.why != heuristic.rules().UNRELATED
+        return LeftOut(series.number, role.why, role.rule, related)
+    maker = heuristic.vendor(series) or ""
+    is_perfusion = role.kind in (heuristic.rules().ASL, heuristic.rules().M0SCAN)
+    labeling = READERS[maker](series) if is_perfusion and maker in READERS else Labeling({})
+    return Known(
+        uid=anonymous(series.uid),
+        number=series.number,
+        kind=role.kind,
+        rule=role.rule,
+        why=role.why,
+        vendor=maker,
+        model=series.model,
+        software=series.software,
+        description=series.description,
+        acquisition_type=series.acquisition_type.upper(),
+        repetition_time=series.repetition_time,
+        labeling=labeling,
+    )
+
+
+def choose(found: Sequence[Series], where: str) -> tuple[list[Series], list[Known], list[str]]:
+    """Return the series of one study that have a role, what they are, and notes about others.
+
+    Parameters
+    ----------
+    found
+        All series of the study.
+    where
+        What messages call the study by.
+
+    Raises
+    ------
+    InputError
+        If none of them is ASL, or one that has a role is incomplete.
+    """
+    chosen, known, notes = [], [], []
+    for series in found:
+        what = read(series)
+        if isinstance(what, Known):
+            chosen.append(series)
+            known.append(what)
+        elif what.related:
+            notes.append(f"series {what.number} was left out: {what.why}.")
+    if not any(one.kind == heuristic.rules().ASL for one in known):
+        raise InputError(
+            f"None of {len(found)} series is an ASL scan of GE, Philips or Siemens.",
+            where=where,
+            fix="export the ASL source images (control and label; GE: perfusion and density).",
+        )
+    for series in chosen:
+        if (flaw := series.flaw) is not None:
+            raise flaw
+    return chosen, known, notes

@@ -1,0 +1,83 @@
+"""The protocol text (ASCCONV) inside Siemens headers, and numbers read from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+CSA_SERIES = (0x0029, 0x1020)
+XA_GROUP = (0x0021, 0x10FE)
+XA_PROTOCOL = (0x0021, 0x1019)
+_FRAME_GROUP = (0x0021, 0x11FE)
+# ms; equal to the console's post-labelling delay where public reports name both.
+FRAME_DELAY = (0x0021, 0x1189)
+
+
+def protocol_text(header: Any) -> dict[str, str]:
+    """Return the protocol's assignments, ``{"sAsl.ulMode": "4", …}``; empty if there is none."""
+    for blob in _blobs(header):
+        start = blob.find(b"### ASCCONV BEGIN")
+        end = blob.find(b"### ASCCONV END", start)
+        if start >= 0 and end > start:
+            text = blob[start:end].decode("latin-1")
+            pairs = re.findall(r"^\s*([\w.\[\]]+)\s*=\s*(.*?)\s*$", text, re.MULTILINE)
+            return {key: value.strip('"') for key, value in pairs}
+    return {}
+
+
+def number(protocol: Mapping[str, str], key: str) -> float | None:
+    """Return a value of the protocol as a number, None if it is absent or none."""
+    text = protocol.get(key, "")
+    try:
+        return float(int(text, 0)) if text.casefold().startswith("0x") else float(text)
+    except ValueError:
+        return None
+
+
+def seconds(protocol: Mapping[str, str], key: str) -> float | None:
+    """Return a positive value of the protocol, which counts in µs, in s."""
+    value = number(protocol, key)
+    return round(value * 1e-6, 6) if value is not None and value > 0 else None
+
+
+def frame_delay(header: Any) -> float | None:
+    """Return the delay that the first frame, or a classic image, holds, s."""
+    frames = header.get("PerFrameFunctionalGroupsSequence") or ()
+    places = [header]
+    for frame in frames[:1]:
+        places += list(frame[_FRAME_GROUP].value) if _FRAME_GROUP in frame else []
+    for place in places:
+        if FRAME_DELAY in place:
+            try:
+                value = float(place[FRAME_DELAY].value)
+            except (TypeError, ValueError):
+                return None
+            return round(value / 1000, 6) if value > 0 else None
+    return None
+
+
+def pulse_train_duration(header: Any) -> float | None:
+    """Return how long the labelling of the first frame lasts, (0018,9258), s."""
+    for frame in (header.get("PerFrameFunctionalGroupsSequence") or ())[:1]:
+        for labelling in frame.get("MRArterialSpinLabelingSequence") or ():
+            for slab in labelling.get("ASLSlabSequence") or ():
+                value = slab.get("ASLPulseTrainDuration")
+                if value:
+                    return round(float(value) / 1000, 6)
+    return None
+
+
+def _blobs(header: Any) -> Iterator[bytes]:
+    if CSA_SERIES in header:
+        yield _bytes(header[CSA_SERIES].value)
+    for group in (header.get("SharedFunctionalGroupsSequence") or ())[:1]:
+        for item in group[XA_GROUP].value if XA_GROUP in group else ():
+            if XA_PROTOCOL in item:
+                yield _bytes(item[XA_PROTOCOL].value)
+    if XA_PROTOCOL in header:
+        yield _bytes(header[XA_PROTOCOL].value)
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")

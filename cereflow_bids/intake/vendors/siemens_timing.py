@@ -1,0 +1,188 @@
+"""When a Siemens scan labelled and imaged: delays, durations, repeats, as its header tells them.
+
+Every sequence keeps them in places of its own. Where a series' name speaks of several delays and
+its header holds one, that one is not taken: it would be wrong for most of the volumes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+from cereflow_bids.intake.labeling import Parameter
+from cereflow_bids.intake.series import Series
+from cereflow_bids.intake.vendors.siemens_protocol import (
+    frame_delay,
+    number,
+    pulse_train_duration,
+    seconds,
+)
+
+DELAY, DURATION, REPEATS = "PostLabelingDelay", "LabelingDuration", "RepeatsPerDelay"
+# Seconds per RF block of the research pCASL on VE.
+RF_BLOCK = 0.0184
+_RESEARCH_PCASL = re.compile(r"(?:tgse|ep2d)_pcasl", re.IGNORECASE)
+_SEVERAL = re.compile(
+    r"(?<!\d)(?:[2-9]|\d\d)[ _-]?(?:delays?|plds?|tis?)(?![a-z0-9])|pld[_-]?[2-9](?![\d.s])|"
+    r"multi[ _-]?(?:delay|pld|ti)(?![a-z])|(?<![a-z])mti\d",
+    re.IGNORECASE,
+)
+_MOST_DELAYS, _FIRST_REPEAT = 5, 6
+# Of delays and labelling, s.
+_SHORTEST, _LONGEST = 0.1, 5.0
+# M0 volumes, and one that lets the signal settle, belong to no pair.
+_MOST_UNPAIRED = 3
+
+
+class Timing(NamedTuple):
+    """What was found, by BIDS key, and what is to be said of it."""
+
+    found: dict[str, Parameter]
+    notes: tuple[str, ...] = ()
+
+
+def pulsed(protocol: Mapping[str, str]) -> Timing:
+    """Read TI1 and TI2 of a PASL scan, and how its bolus is cut off.
+
+    The print has two or three times: TI1 ≤ the end of the saturation (Q2TIPS only) ≤ TI2. They
+    have changed places between software versions, but never their order in time.
+    """
+    times = [seconds(protocol, f"alTI[{place}]") for place in range(3)]
+    known = sorted(time for time in times if time is not None)
+    kind, technique, how = _technique(protocol)
+    if len(known) < 2:
+        return Timing({})
+    places = " and ".join(f"alTI[{n}]" for n, time in enumerate(times) if time is not None)
+    origin = f"header (Siemens protocol: {places})"
+    found = {DELAY: Parameter(known[-1], origin)}
+    if kind:
+        found["PASLType"] = Parameter(kind, how)
+        found["BolusCutOffFlag"] = Parameter(True, how)
+        cutoff = known[0] if len(known) == 2 else known[:2]
+        found["BolusCutOffTechnique"] = Parameter(technique, how)
+        found["BolusCutOffDelayTime"] = Parameter(cutoff, origin)
+    return Timing(found)
+
+
+def _technique(protocol: Mapping[str, str]) -> tuple[str, str, str]:
+    """Return the console's name of a PASL technique, its bolus cut-off, and how they are known."""
+    mode = round(number(protocol, "sAsl.ulMode") or 0)
+    if mode == _FAIR or "tgse_pasl" in protocol.get("tSequenceFileName", "").casefold():
+        return "FAIR QII", "QUIPSSII", "header (Siemens protocol: FAIR QII)"
+    kind, technique = _PICORE.get(mode, ("", ""))
+    return kind, technique, f"inferred (Siemens protocol: mode {mode}, taken for {kind})"
+
+
+_FAIR = 4
+# No scan of these was seen: the console's list in its order, one bit each as for the seen ones.
+_PICORE = {2: ("PICORE Q2T", "Q2TIPS"), 8: ("PICORE QII", "QUIPSSII")}
+
+
+def continuous(series: Series, protocol: Mapping[str, str]) -> Timing:
+    """Read labelling duration, delays and repeats of a pCASL scan."""
+    if _RESEARCH_PCASL.search(protocol.get("tSequenceFileName", "")):
+        timing = _research(series, protocol)
+    else:
+        timing = _product(series, protocol)
+    stated = timing.found.get(DELAY)
+    if stated is None or isinstance(stated.value, tuple) or not _named_several(series):
+        return timing
+    del timing.found[DELAY]
+    note = (
+        f"The name of the series speaks of several delays, its header holds one "
+        f"({stated.value:g} s): give all of them, and the pairs of each."
+    )
+    return Timing(timing.found, (*timing.notes, note))
+
+
+def _named_several(series: Series) -> bool:
+    return bool(_SEVERAL.search(series.description) or _SEVERAL.search(series.protocol_name))
+
+
+def _research(series: Series, protocol: Mapping[str, str]) -> Timing:
+    """Read the research pCASL: adFree[2] is the delay in µs, adFree[3] the number of RF blocks.
+
+    dcm2niix gives the delay as labelling duration; the scanner's own protocol print settles it.
+    """
+    found: dict[str, Parameter] = {}
+    blocks = number(protocol, "sWipMemBlock.adFree[3]") or 0.0
+    duration = round(blocks * RF_BLOCK, 3)
+    if _SHORTEST <= duration <= _LONGEST:
+        # Only this version is known to count blocks of this length.
+        sure = "ve11c" in protocol.get("tSequenceFileName", "").casefold()
+        found[DURATION] = Parameter(
+            duration,
+            f"{'header' if sure else 'inferred'} (Siemens protocol: {blocks:g} RF blocks x "
+            f"{RF_BLOCK * 1000:g} ms)",
+        )
+    delay = seconds(protocol, "sWipMemBlock.adFree[2]")
+    several = _several_research(series, protocol)
+    if several is not None:
+        found |= several
+    elif delay is not None and _SHORTEST <= delay <= _LONGEST:
+        found[DELAY] = Parameter(delay, "header (Siemens protocol: adFree[2])")
+    return Timing(found)
+
+
+def _several_research(series: Series, protocol: Mapping[str, str]) -> dict[str, Parameter] | None:
+    """Read delays in alFree[0…4] and pairs per delay in alFree[6…10], if they can be just that.
+
+    The same places hold other things in other versions: only delays that rise, and as many pairs
+    as the series has, are taken.
+    """
+    raw = [number(protocol, f"sWipMemBlock.alFree[{n}]") or 0.0 for n in range(_MOST_DELAYS)]
+    pairs = [
+        round(number(protocol, f"sWipMemBlock.alFree[{n + _FIRST_REPEAT}]") or 0)
+        for n in range(_MOST_DELAYS)
+    ]
+    count = next((n for n, value in enumerate(raw) if value <= 0), _MOST_DELAYS)
+    scale = 1e-6 if max(raw) > _LONGEST * 1000 else 1e-3
+    delays = tuple(round(value * scale, 6) for value in raw[:count])
+    rising = all(one < other for one, other in pairwise(delays))
+    possible = all(_SHORTEST <= delay <= _LONGEST for delay in delays)
+    repeats = tuple(pairs[:count])
+    unpaired = len(series.images) - 2 * sum(repeats)
+    if count < 2 or not (rising and possible) or min(repeats) < 1:
+        return None
+    if not 0 <= unpaired <= _MOST_UNPAIRED:
+        return None
+    return {
+        DELAY: Parameter(delays, f"header (Siemens protocol: alFree[0] to alFree[{count - 1}])"),
+        REPEATS: Parameter(
+            repeats,
+            f"header (Siemens protocol: alFree[{_FIRST_REPEAT}] to "
+            f"alFree[{_FIRST_REPEAT + count - 1}])",
+        ),
+    }
+
+
+def _product(series: Series, protocol: Mapping[str, str]) -> Timing:
+    """Read the product of XA, which names its values (µs), or the tags beside its protocol."""
+    found: dict[str, Parameter] = {}
+    duration = seconds(protocol, "sAsl.ulLabelingDuration")
+    train = pulse_train_duration(series.header)
+    if duration is not None:
+        found[DURATION] = Parameter(duration, "header (Siemens protocol: ulLabelingDuration)")
+    elif train is not None:
+        found[DURATION] = Parameter(train, "header (0018,9258)")
+    count = round(number(protocol, "sAsl.ulDelayArraySize") or 1)
+    delays = [seconds(protocol, f"sAsl.sPostLabelingDelay[{n}]") for n in range(count)]
+    own = frame_delay(series.header)
+    if None not in delays:
+        origin = f"header (Siemens protocol: sPostLabelingDelay[0{f'…{count - 1}' * (count > 1)}])"
+        values = tuple(delay for delay in delays if delay is not None)
+        found[DELAY] = Parameter(values[0] if count == 1 else values, origin)
+    elif count > 1:
+        found.pop(DURATION, None)
+        return Timing(found, (_UNEQUAL,))
+    elif own is not None:
+        found[DELAY] = Parameter(own, "header (0021,1189)")
+    return Timing(found)
+
+
+_UNEQUAL = (
+    "The protocol has several delays, but one of them is 0: labelling then lasts differently long "
+    "for each delay, which the header does not tell. Give all delays and labelling durations."
+)
