@@ -53,7 +53,10 @@ def volumes(path: Path) -> NDArray[np.float32]:
     """Return the scaled voxels of `path` as ``(x, y, z, volumes)``."""
     import nibabel as nib
 
-    image = nib.Nifti1Image.from_filename(path)
+    return _scaled(nib.Nifti1Image.from_filename(path))
+
+
+def _scaled(image: "nib.Nifti1Image") -> NDArray[np.float32]:
     data = image.get_fdata(dtype=np.float32, caching="unchanged")
     return data if data.ndim == 4 else data[..., np.newaxis]
 
@@ -82,8 +85,8 @@ def join(
     """
     import nibabel as nib
 
-    files = {path: nib.Nifti1Image.from_filename(path) for path, _ in places}
-    first = files[places[0][0]]
+    first = nib.Nifti1Image.from_filename(places[0][0])
+    files = {path: _turned(nib.Nifti1Image.from_filename(path), first) for path, _ in places}
     for other in files.values():
         same = other.shape[:3] == first.shape[:3] and np.allclose(
             other.affine, first.affine, atol=_SAME_PLACE
@@ -95,8 +98,8 @@ def join(
                 fix="export the source images as the scanner made them, not resampled.",
             )
     data = np.empty((*first.shape[:3], len(places)), dtype=np.float32)
-    for path in files:
-        source = volumes(path)
+    for path, image in files.items():
+        source = _scaled(image)
         for number, (owner, index) in enumerate(places):
             if owner == path:
                 data[..., number] = source[..., index] * np.float32(factors[number])
@@ -107,6 +110,14 @@ def join(
     nib.save(joined, temporary)
     publish(temporary, target)
     temporary.unlink()
+
+
+def _turned(image: "nib.Nifti1Image", like: "nib.Nifti1Image") -> "nib.Nifti1Image":
+    """Store the axes of `image` as those of `like`: dcm2niix mirrors images of a single volume."""
+    import nibabel as nib
+
+    own, wanted = (nib.orientations.io_orientation(one.affine) for one in (image, like))
+    return image.as_reoriented(nib.orientations.ornt_transform(own, wanted))
 
 
 def _keep_codes(source: "nib.Nifti1Image", target: "nib.Nifti1Image") -> None:
