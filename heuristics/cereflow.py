@@ -95,22 +95,69 @@ def role(traits: Traits) -> Role:
 
 # -- GE ------------------------------------------------------------------------------------------
 
+_GE_ASL_SEQUENCES = {"3dasl", "easl", "asl"}
+_TRANSIT_DELAY = re.compile(r"transit[ _-]*(?:delay|time)|(?:^|[^a-z])att(?![a-z])", re.IGNORECASE)
+_FLOW = re.compile(r"cbf|(?:^|[^a-z])flow(?![a-z])|blood flow", re.IGNORECASE)
+_COLOUR = re.compile(r"colou?r", re.IGNORECASE)
+# What the console makes of finished images: reformatted, averaged, projected, captured.
+_SECONDARY = {"SECONDARY", "REFORMATTED", "PROJECTION IMAGE", "SCREEN SAVE", "COMBINED"}
+
+
+def _is_ge_asl(traits: Traits) -> bool:
+    # The sequence's name stays on maps, and on images whose type is not that of the product.
+    by_sequence = not _GE_ASL_SEQUENCES.isdisjoint(traits.sequence.casefold().split())
+    return by_sequence or "ASL" in traits.image_type or "CBF" in traits.image_type
+
+
+def _is_ge_picture(traits: Traits) -> bool:
+    coloured = traits.colour or bool(_COLOUR.search(traits.description))
+    return coloured or not _SECONDARY.isdisjoint(traits.image_type)
+
+
 _GE = (
+    Rule(
+        "ge",
+        "ge-picture",
+        None,
+        lambda traits: _is_ge_asl(traits) and _is_ge_picture(traits),
+        "an ASL sequence or image type, and in colour, reformatted or secondary",
+        "a picture that the console made of ASL images; it holds no measured values",
+        WRITTEN,
+    ),
+    Rule(
+        "ge",
+        "ge-easl-transit-delay",
+        CONSOLE_ATT,
+        lambda t: _is_ge_asl(t) and bool(_TRANSIT_DELAY.search(t.description)),
+        "an ASL sequence or image type, and `Transit delay` or `ATT` in its description",
+        "the console's map of arterial transit times, in ms",
+        WRITTEN,
+    ),
     Rule(
         "ge",
         "ge-console-cbf",
         CONSOLE_CBF,
-        lambda traits: "CBF" in traits.image_type,
-        "image type has `CBF`",
+        lambda t: "CBF" in t.image_type or (_is_ge_asl(t) and bool(_FLOW.search(t.description))),
+        "image type has `CBF`; or an ASL sequence or image type, and `CBF` or `Flow` in its "
+        "description",
         "the console's CBF map",
+        WRITTEN,
+    ),
+    Rule(
+        "ge",
+        "ge-easl-raw",
+        ASL,
+        lambda t: _is_ge_asl(t) and "easl" in f"{t.sequence} {t.description}".casefold(),
+        "an ASL sequence or image type, and `easl` in the sequence's name or its description",
+        "the decoded image of each delay, then the proton-density image",
         WRITTEN,
     ),
     Rule(
         "ge",
         "ge-pcasl-3d",
         ASL,
-        lambda traits: "ASL" in traits.image_type,
-        "image type has `ASL`",
+        _is_ge_asl,
+        "image type has `ASL`, or the sequence is `3dasl` or `asl`",
         "perfusion-weighted and proton-density images",
         WRITTEN,
     ),
