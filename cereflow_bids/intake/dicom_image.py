@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from cereflow_bids.errors import InputError
 
 ASL_CONTEXT = (0x0018, 0x9257)
 PHILIPS_LABEL = (0x2005, 0x1429)
+PHILIPS_SCALE = (0x2005, 0x100E)
 _PHILIPS_FRAME = (0x2005, 0x140F)
 _ASL_SEQUENCE = (0x0018, 0x9251)
+_FLOAT_BYTES = 4
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 # All that sorting needs: most of the time of reading a header goes into its other elements.
 _SORTING: list[Any] = [
@@ -29,6 +32,7 @@ _SORTING: list[Any] = [
     "PatientID",
     "PatientName",
     "PerFrameFunctionalGroupsSequence",
+    "RescaleSlope",
     "Rows",
     "SOPInstanceUID",
     "SamplesPerPixel",
@@ -39,6 +43,7 @@ _SORTING: list[Any] = [
     "TemporalPositionIdentifier",
     "TriggerTime",
     PHILIPS_LABEL,
+    PHILIPS_SCALE,
 ]
 
 
@@ -68,6 +73,8 @@ class Image:
         Rows and columns.
     trigger_time
         (0018,1060), ms, or None.
+    scaling
+        Rescale slope and Philips' own scale slope, None where there is none.
     flaw
         What makes it unfit for conversion, or None.
     """
@@ -84,6 +91,7 @@ class Image:
     orientation: tuple[float, ...] | None
     size: tuple[int, int]
     trigger_time: float | None
+    scaling: tuple[float | None, float | None] = (None, None)
     flaw: InputError | None = None
 
     def __repr__(self) -> str:
@@ -176,6 +184,7 @@ def _image(path: Path, header: Any, flaw: InputError | None) -> Image:
         orientation=_numbers(header, "ImageOrientationPatient"),
         size=(int(header.Rows or 0), int(header.get("Columns") or 0)),
         trigger_time=float(time) if time not in (None, "") else None,
+        scaling=(number(header, "RescaleSlope"), number(header, PHILIPS_SCALE)),
         flaw=flaw,
     )
 
@@ -193,8 +202,34 @@ def _tags(header: Any) -> Iterator[Tag]:
         content = (frame.get("FrameContentSequence") or [{}])[0]
         if context:
             yield Tag(int(content.get("TemporalPositionIndex") or 0), context)
-    if PHILIPS_LABEL in header and (context := str(header[PHILIPS_LABEL].value).strip()):
+    if PHILIPS_LABEL in header and (context := text(header[PHILIPS_LABEL].value)):
         yield Tag(int(header.get("TemporalPositionIdentifier") or 0), context)
+
+
+def text(value: Any) -> str:
+    """Return a value as text; where the type of private elements is not written, it is bytes."""
+    plain = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
+    return plain.strip(" \0")
+
+
+def number(header: Any, tag: Any) -> float | None:
+    """Return the value of an element as a number, or None if it has none.
+
+    Parameters
+    ----------
+    header
+        A data set.
+    tag
+        Keyword or tag; a private element of unknown type is taken for a 32-bit float (FL) if it
+        is four bytes long, and else for text.
+    """
+    value = header[tag].value if tag in header else None
+    if isinstance(value, bytes) and len(value) == _FLOAT_BYTES:
+        return float(struct.unpack("<f", value)[0])
+    try:
+        return None if value is None else float(text(value))
+    except ValueError:
+        return None
 
 
 def _context(group: Any) -> str:
@@ -203,7 +238,7 @@ def _context(group: Any) -> str:
         if sequence in group:
             for item in group[sequence].value:
                 if key in item:
-                    return str(item[key].value).strip()
+                    return text(item[key].value)
     return ""
 
 
