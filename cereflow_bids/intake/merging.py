@@ -22,7 +22,7 @@ DELAY, DURATION, REPEATS, NEX = (
 # Needed by every ASL run; dcm2niix reads them, unless somebody stripped the header.
 _GENERAL = ("MagneticFieldStrength", "MRAcquisitionType", "EchoTime", "RepetitionTimePreparation")
 # What leads to BIDS keys, but is none.
-_OURS = frozenset({REPEATS, NEX})
+OURS = frozenset({REPEATS, NEX})
 
 
 def stated(members: Sequence[Known], answers: Answers) -> dict[str, Parameter]:
@@ -105,7 +105,8 @@ def completed(
     """
     members = [scan.known for scan in found.scans]
     merged = stated(members, answers)
-    merged |= _general(found, base) | _measured(found, has_m0)
+    # What the vendor's reader knows better than dcm2niix stands.
+    merged = {**_general(found, base), **merged, **_measured(found, has_m0)}
     several = found.delay_index is None and _may_have_several(merged, members, answers)
     needed = (*_GENERAL, *(("SliceTiming",) if base.get("MRAcquisitionType") == "2D" else ()))
     needed += (NEX,) if "deltam" in found.order.types else ()
@@ -185,8 +186,7 @@ def _arrays(done: Completed, found: Assembly, several: bool) -> Completed:
             else (count * int(parameters[NEX].value))
         )
         parameters["TotalAcquiredPairs"] = replace(parameters[NEX], value=total)
-    kept = {key: value for key, value in parameters.items() if key not in _OURS}
-    return Completed(kept, tuple(conflicts), tuple(dict.fromkeys(missing)))
+    return Completed(parameters, tuple(conflicts), tuple(dict.fromkeys(missing)))
 
 
 def excitations(found: Assembly, parameters: Parameters) -> list[int]:
