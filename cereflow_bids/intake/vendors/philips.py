@@ -11,16 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from cereflow_bids.errors import InputError
+from cereflow_bids.intake.dicom_image import PHILIPS_SCALE, number
 from cereflow_bids.intake.labeling import Labeling, Parameter, Part
 from cereflow_bids.intake.series import Series, functional_value
-from cereflow_bids.intake.vendors.philips_volumes import (
-    DYNAMIC_BEGIN,
-    OWN,
-    SCALE_SLOPE,
-    Volume,
-    volumes,
-)
+from cereflow_bids.intake.vendors.philips_volumes import Volume, own_item, volumes
 
+DYNAMIC_BEGIN = (0x2005, 0x10A0)
 _STANDARD_TYPES = {"PSEUDOCONTINUOUS": "PCASL", "CONTINUOUS": "CASL", "PULSED": "PASL"}
 _NAMED_TYPES = (
     ("PCASL", r"p(?:seudo)?[_ -]?casl"),
@@ -96,11 +92,11 @@ def _named(series: Series) -> dict[str, Parameter]:
 def _seconds(matches: Sequence[tuple[str, str]]) -> float | None:
     """Return the one time that a name holds, s, or None if there is none, or a choice."""
     times = set()
-    for number, unit in matches:
-        value = float(re.sub("[,p]", ".", number.casefold()))
+    for digits, unit in matches:
+        value = float(re.sub("[,p]", ".", digits.casefold()))
         if unit.casefold() == "ms" or (not unit and value >= _LEAST_MS):
             times.add(value / 1000)
-        elif unit or "." in re.sub("[,p]", ".", number.casefold()):
+        elif unit or "." in re.sub("[,p]", ".", digits.casefold()):
             times.add(value)
     likely = {time for time in times if 0 < time <= _LONGEST}
     return likely.pop() if len(likely) == 1 and len(times) == 1 else None
@@ -187,16 +183,16 @@ def _dynamics(series: Series) -> set[tuple[int, float]]:
 
     header = series.header
     if "PerFrameFunctionalGroupsSequence" in header:
-        groups = header.PerFrameFunctionalGroupsSequence
-        items = [group[OWN].value[0] for group in groups if OWN in group and group[OWN].value]
+        items = [own_item(group) for group in header.PerFrameFunctionalGroupsSequence]
     else:
         last = max(series.images, key=lambda image: max((t.repeat for t in image.tags), default=0))
         items = [header, dcmread(last.path, stop_before_pixels=True)]
-    return {
-        (int(item.TemporalPositionIdentifier), float(item[DYNAMIC_BEGIN].value))
-        for item in items
-        if DYNAMIC_BEGIN in item and item.get("TemporalPositionIdentifier")
-    }
+    found = set()
+    for item in items:
+        place, begin = number(item, "TemporalPositionIdentifier"), number(item, DYNAMIC_BEGIN)
+        if place is not None and begin is not None:
+            found.add((int(place), begin))
+    return found
 
 
 def _slice_timing(found: Sequence[Volume]) -> list[float] | None:
@@ -223,12 +219,10 @@ def _refuse_mixed_scaling(series: Series) -> None:
         )
 
 
-def _scales(series: Series) -> set[tuple[str, ...]]:
-    """Return the different scalings of the images of a series."""
-    scales: set[tuple[str, ...]] = set()
+def _scales(series: Series) -> set[tuple[float | None, float | None]]:
+    """Return the different scalings (rescale slope, scale slope) of the images of a series."""
+    scales = {image.scaling for image in series.images}
     for group in series.header.get("PerFrameFunctionalGroupsSequence") or ():
-        own = group[OWN].value[0] if OWN in group and group[OWN].value else {}
         public = (group.get("PixelValueTransformationSequence") or [{}])[0]
-        scale = own[SCALE_SLOPE].value if SCALE_SLOPE in own else None
-        scales.add((str(scale), str(public.get("RescaleSlope"))))
-    return scales
+        scales.add((number(public, "RescaleSlope"), number(own_item(group), PHILIPS_SCALE)))
+    return scales - {(None, None)}

@@ -15,13 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cereflow_bids.intake.dicom_image import PHILIPS_LABEL, number, text
 from cereflow_bids.intake.series import Series, functional_value
 
 TYPES = {"LABEL": "label", "CONTROL": "control", "M_ZERO_SCAN": "m0scan"}
-OWN = (0x2005, 0x140F)
-LABEL = (0x2005, 0x1429)
-SCALE_SLOPE = (0x2005, 0x100E)
-DYNAMIC_BEGIN = (0x2005, 0x10A0)
+_OWN = (0x2005, 0x140F)
 _STACK = (0x00209056, 0x00209057)
 _FIRST_OF_OWN_ORDER = 11
 
@@ -133,10 +131,10 @@ def _first(frames: Sequence[_Frame]) -> float:
 def _frames(header: Any) -> Iterator[_Frame]:
     orientation = functional_value(header, "ImageOrientationPatient")
     for group in header.PerFrameFunctionalGroupsSequence:
-        own = group[OWN].value[0] if OWN in group and group[OWN].value else {}
+        own = own_item(group)
         content = (group.get("FrameContentSequence") or [{}])[0]
         position = (group.get("PlanePositionSequence") or [{}])[0].get("ImagePositionPatient")
-        context = str(own[LABEL].value).strip().upper() if LABEL in own else ""
+        context = text(own[PHILIPS_LABEL].value).upper() if PHILIPS_LABEL in own else ""
         if not context:
             return
         repeat = own.get("TemporalPositionIdentifier") or content.get("TemporalPositionIndex")
@@ -153,12 +151,15 @@ def _frames(header: Any) -> Iterator[_Frame]:
         )
 
 
+def own_item(group: Any) -> Any:
+    """Return what the scanner says of a frame in its own sequence; empty if there is none."""
+    return group[_OWN].value[0] if _OWN in group and group[_OWN].value else {}
+
+
 def _trigger(group: Any, own: Any) -> float | None:
     nominal = (group.get("CardiacSynchronizationSequence") or [{}])[0]
-    for value in (own.get("TriggerTime"), nominal.get("NominalCardiacTriggerDelayTime")):
-        if value not in (None, ""):
-            return float(value)
-    return None
+    stated = number(own, "TriggerTime")
+    return number(nominal, "NominalCardiacTriggerDelayTime") if stated is None else stated
 
 
 def _place(orientation: Any, position: Any) -> float:
