@@ -166,11 +166,19 @@ _GE = (
 # -- Philips -------------------------------------------------------------------------------------
 
 _MAGNITUDE = {"M_SE", "M_FFE", "M"}
+# What the scanner puts before the name of the protocol.
+_SOURCE = re.compile("source", re.IGNORECASE)
 
 
 def _is_philips_source(traits: Traits) -> bool:
     magnitude = not _MAGNITUDE.isdisjoint(traits.image_type)
-    return "source" in traits.description.casefold() or (traits.named(_ASL_NAME) and magnitude)
+    return traits.named(_SOURCE) or (traits.named(_ASL_NAME) and magnitude)
+
+
+def _is_philips_map(traits: Traits) -> bool:
+    # Enhanced source images have the contrast PERFUSION as well: only the name tells.
+    perfusion = any(kind.startswith("PERFUSION") for kind in traits.image_type)
+    return perfusion and not traits.named(_SOURCE)
 
 
 _PHILIPS = (
@@ -178,8 +186,8 @@ _PHILIPS = (
         "philips",
         "philips-console-cbf",
         CONSOLE_CBF,
-        lambda traits: any(kind.startswith("PERFUSION") for kind in traits.image_type),
-        "image type begins with `PERFUSION`",
+        _is_philips_map,
+        "image type has `PERFUSION…`, and no `SOURCE` in its name",
         "the console's CBF map",
         REAL,
     ),
@@ -197,7 +205,7 @@ _PHILIPS = (
         "philips-source",
         ASL,
         _is_philips_source,
-        "description has `SOURCE`; or its name has `asl` and it is a magnitude image",
+        "its name has `SOURCE`; or it has `asl` and is a magnitude image",
         "control and label images",
         REAL,
     ),
