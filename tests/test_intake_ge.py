@@ -118,6 +118,7 @@ def test_sidecar_tells_duration_m0_and_the_single_series(delays):
             "Volumes": [2 * place, 2 * place + 1],
             "ScalingFactor": 32.0,
             "NumberOfExcitations": SERIES[number][1],
+            "GainCorrection": 1.0,
         }
         for place, number in enumerate(list(SERIES)[:count])
     ]
@@ -142,6 +143,22 @@ def test_old_software_has_another_scale(tmp_path):
     dataset = converted(tmp_path)
     np.testing.assert_allclose(volumes(dataset)[..., 0], pw / (45.24 * 2), rtol=1e-6)
     assert sidecar(dataset)["CereflowSeries"][0]["ScalingFactor"] == 45.24
+
+
+def test_delays_of_different_receiver_gain_are_brought_to_one_scale(tmp_path, capsys):
+    raised = 10 ** (3 / 20)
+    for number, factor in ((7, 1.0), (8, raised)):
+        protocol = ge.GeProtocol(post_labeling_delay=number / 5, series_number=number)
+        pw, pd = factor * voxels(number, 3000), factor * density(7)
+        place = tmp_path / "dicom" / str(number)
+        ge.write(place, STUDY, pw, pd, OBLIQUE, protocol=protocol)
+    dataset = converted(tmp_path)
+    found = volumes(dataset)
+    np.testing.assert_allclose(found[..., 2], voxels(8, 3000) / 96, atol=0.01)
+    np.testing.assert_allclose(found[..., 3], found[..., 1], rtol=2e-4)
+    traced = [one["GainCorrection"] for one in sidecar(dataset)["CereflowSeries"]]
+    assert traced == pytest.approx([1.0, 1 / raised], rel=1e-4)
+    assert "series 8 is 1.41 times as bright as that of series 7" in capsys.readouterr().out
 
 
 def test_a_delay_scanned_twice_is_two_runs(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cereflow_bids.atomic import write_text_atomically
-from cereflow_bids.intake import acquisitions, heuristic, images, merging, sidecars
+from cereflow_bids.intake import acquisitions, gain, heuristic, images, merging, sidecars
 from cereflow_bids.intake.answers import Answers
 from cereflow_bids.intake.assembly import Assembly, Scan, assemble
 from cereflow_bids.intake.calibration import nearest_users, without_false_m0
@@ -173,16 +173,18 @@ def _write_perfusion(path: str, layout: _Layout) -> RunSummary:
     )
     has_m0 = any(run.kind == heuristic.rules().M0SCAN for run in layout.runs.values())
     done = merging.completed(found, base, layout.answers, has_m0)
-    factors = _factors(found, done)
-    _write_volumes(found, factors, layout.target / f"{path}.nii.gz")
-    extra: dict[str, Any] = {sidecars.SERIES: _traces(found, factors, done)}
+    gains = gain.corrections(found)
+    _write_volumes(found, _factors(found, done, gains), layout.target / f"{path}.nii.gz")
+    extra: dict[str, Any] = {sidecars.SERIES: _traces(found, done, gains)}
     if "deltam" in found.order.types:
         extra[sidecars.SCALING] = _scaling(found, done)
-    sidecar = sidecars.perfusion(base, done.parameters, extra=extra)
+    known = {key: one for key, one in done.parameters.items() if key not in merging.OURS}
+    sidecar = sidecars.perfusion(base, known, extra=extra)
     write_text_atomically(layout.target / f"{path}.json", to_json(sidecar))
     context = layout.target / f"{path.removesuffix('_asl')}_aslcontext.tsv"
     write_text_atomically(context, sidecars.context_table(found.order.types))
     notes = [note for scan in found.scans for note in scan.known.labeling.notes]
+    notes += gain.remarks(found, gains)
     return RunSummary(
         run=f"{path}.nii.gz",
         types=found.order.types,
@@ -194,13 +196,14 @@ def _write_perfusion(path: str, layout: _Layout) -> RunSummary:
     )
 
 
-def _factors(found: Assembly, done: Completed) -> list[float]:
-    """Return what each volume is multiplied by: GE's PW to the units of its PD, all others 1."""
+def _factors(found: Assembly, done: Completed, gains: Sequence[float]) -> list[float]:
+    """Return what each volume is multiplied by: GE's PW to the units of its PD, and its gain."""
     numbers = merging.excitations(found, done.parameters)
     return [
-        1 / (found.scans[source.scan].known.labeling.divisor * numbers[source.scan])
+        gains[source.scan]
+        / (found.scans[source.scan].known.labeling.divisor * numbers[source.scan])
         if kind == "deltam"
-        else 1.0
+        else gains[source.scan]
         for source, kind in zip(found.sources, found.order.types, strict=True)
     ]
 
@@ -216,7 +219,7 @@ def _write_volumes(found: Assembly, factors: Sequence[float], target: Path) -> N
         images.join(places, factors, target, f"series {numbers}")
 
 
-def _traces(found: Assembly, factors: Sequence[float], done: Completed) -> list[dict[str, Any]]:
+def _traces(found: Assembly, done: Completed, gains: Sequence[float]) -> list[dict[str, Any]]:
     """Say of every series which volumes it became, and how they were scaled."""
     numbers = merging.excitations(found, done.parameters)
     traces = []
@@ -226,6 +229,7 @@ def _traces(found: Assembly, factors: Sequence[float], done: Completed) -> list[
         if any(found.order.types[k] == "deltam" for k in own):
             trace["ScalingFactor"] = scan.known.labeling.divisor
             trace["NumberOfExcitations"] = numbers[number]
+            trace["GainCorrection"] = round(gains[number], 6)
         slopes = scan.sidecars[0].items()
         trace |= {key: value for key, value in slopes if key.startswith("Philips")}
         traces.append(trace)
