@@ -10,16 +10,21 @@ import pytest
 
 from cereflow_bids.errors import InputError, UsageError
 from cereflow_bids.intake import heuristic, privacy, sessions, volumes
+from cereflow_bids.intake.answers import COMMAND_LINE, Answer, Given
+from cereflow_bids.intake.labeling import Parameter
 from cereflow_bids.intake.privacy import KeyFile, age_in_years, published_age, without_identifiers
-from cereflow_bids.intake.protocol import Given, Parameter, complete
-from cereflow_bids.intake.sidecars import allowed
+from cereflow_bids.intake.protocol import complete
+from cereflow_bids.intake.series import Patient
+from cereflow_bids.intake.sidecars import allowed, kept
+from cereflow_bids.intake.study import Place
+from cereflow_bids.intake.survey import Examination
 from cereflow_bids.intake.vendors import ge, siemens
 
 ROLES = [
     ("GE MEDICAL SYSTEMS", "3D ASL (non-contrast)", "DERIVED PRIMARY ASL PERFUSION_ASL", "asl"),
     ("GE MEDICAL SYSTEMS", "3D ASL", "ORIGINAL PRIMARY ASL", "asl"),
     ("GE MEDICAL SYSTEMS", "CBF: 3D ASL", "DERIVED PRIMARY CBF CBF", "cbf"),
-    ("GE MEDICAL SYSTEMS", "eASL: Raw", "DERIVED PRIMARY ASL PERFUSION_ASL", None),
+    ("GE MEDICAL SYSTEMS", "eASL: Raw", "DERIVED PRIMARY ASL PERFUSION_ASL", "asl"),
     ("GE MEDICAL SYSTEMS", "Sag BRAVO", "ORIGINAL PRIMARY OTHER", "T1w"),
     ("Philips", "WIP SOURCE - 3DpCASL", "ORIGINAL PRIMARY M_SE M SE", "asl"),
     ("Philips", "3DpCASL", "ORIGINAL PRIMARY PERFUSION_FFE PERFUSION FFE", "cbf"),
@@ -41,27 +46,21 @@ ROLES = [
 ]
 
 
+def role(maker: str, description: str, image_type: str, acquisition_type: str = "3D") -> Any:
+    rules = heuristic.rules()
+    kinds = tuple(image_type.split())
+    return rules.role(rules.Traits(maker, description, description, kinds, acquisition_type))
+
+
 @pytest.mark.parametrize(("maker", "description", "image_type", "kind"), ROLES)
 def test_role_of_a_series(maker: str, description: str, image_type: str, kind: str | None) -> None:
-    found = heuristic.rules().role(
-        manufacturer=maker,
-        description=description,
-        protocol_name=description,
-        image_type=tuple(image_type.split()),
-        acquisition_type="3D",
-    )
+    found = role(maker, description, image_type)
     assert found.kind == kind
     assert found.why
 
 
 def test_a_thick_t1w_has_a_name_of_its_own() -> None:
-    found = heuristic.rules().role(
-        manufacturer="SIEMENS",
-        description="t1_fl2d_sag",
-        protocol_name="t1_fl2d_sag",
-        image_type=("ORIGINAL", "PRIMARY", "M"),
-        acquisition_type="2D",
-    )
+    found = role("SIEMENS", "t1_fl2d_sag", "ORIGINAL PRIMARY M", acquisition_type="2D")
     stems = heuristic.rules().stems([found.kind, "T1w"])
     assert stems[0].endswith("_acq-2D_T1w")
     assert stems[1].endswith("}_T1w")
@@ -185,29 +184,34 @@ HEADER = {
 }
 
 
+def said(origin: str = COMMAND_LINE, **values: Any) -> tuple[Answer, ...]:
+    return (Answer(origin, Given(**values).values()),)
+
+
 def test_the_header_wins_and_the_conflict_is_told() -> None:
-    done = complete(HEADER, Given(post_labeling_delay=2.0, labeling_duration=1.8))
+    done = complete(HEADER, said(post_labeling_delay=(2.0,), labeling_duration=(1.8,)))
     assert done.parameters["PostLabelingDelay"] == Parameter(1.2, "header (y)")
     assert done.parameters["LabelingDuration"] == Parameter(1.8, "command line")
     assert done.missing == ()
     (conflict,) = done.conflicts
-    assert "1.2" in conflict
-    assert "2.0" in conflict
-    assert "--post-labeling-delay" in conflict
+    assert conflict == (
+        "PostLabelingDelay: the header (y) says 1.2, the command line says 2; the header was "
+        "followed"
+    )
 
 
 def test_equal_values_are_no_conflict() -> None:
-    done = complete(HEADER, Given(post_labeling_delay=1.2000001, labeling_duration=1.8))
+    done = complete(HEADER, said(post_labeling_delay=(1.2000001,), labeling_duration=(1.8,)))
     assert done.conflicts == ()
 
 
 def test_the_user_overrides_an_inference() -> None:
-    done = complete(HEADER, Given(background_suppression=False, labeling_duration=1.8))
+    done = complete(HEADER, said(background_suppression=False, labeling_duration=(1.8,)))
     assert done.parameters["BackgroundSuppression"] == Parameter(False, "command line")
 
 
 def test_missing_parameters_name_their_options() -> None:
-    done = complete({"TotalAcquiredPairs": Parameter(2, "counted")}, Given())
+    done = complete({"TotalAcquiredPairs": Parameter(2, "counted")}, ())
     assert done.missing == (
         "ArterialSpinLabelingType",
         "PostLabelingDelay",
@@ -219,15 +223,15 @@ def test_missing_parameters_name_their_options() -> None:
 
 def test_pasl_needs_a_bolus_cutoff_and_no_duration() -> None:
     header = HEADER | {"ArterialSpinLabelingType": Parameter("PASL", "header (x)")}
-    assert complete(header, Given()).missing == ("BolusCutOffDelayTime",)
-    done = complete(header, Given(bolus_cutoff_delay=0.7, labeling_duration=1.8))
+    assert complete(header, ()).missing == ("BolusCutOffDelayTime",)
+    done = complete(header, said(bolus_cutoff=0.7, labeling_duration=(1.8,)))
     assert done.missing == ()
     assert done.parameters["BolusCutOffFlag"].value is True
     assert "LabelingDuration" not in done.parameters
 
 
 def test_a_count_is_not_overridden_by_excitations() -> None:
-    done = complete(HEADER, Given(excitations=3, labeling_duration=1.8))
+    done = complete(HEADER, said(excitations=3, labeling_duration=(1.8,)))
     assert done.parameters["TotalAcquiredPairs"].value == 8
     assert done.conflicts == ()
 
@@ -235,7 +239,7 @@ def test_a_count_is_not_overridden_by_excitations() -> None:
 @pytest.mark.parametrize("value", [0.0, -1.0, 1800.0, float("nan")])
 def test_impossible_times(value: float) -> None:
     with pytest.raises(UsageError, match="--post-labeling-delay"):
-        Given(post_labeling_delay=value)
+        Given(post_labeling_delay=(value,))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +303,7 @@ def test_sidecars_are_an_allow_list() -> None:
         "RepetitionTime": 13.9,
         "ReceiveCoilName": "Coil of Jane",
     }
-    assert allowed(converted, "asl", frozenset({"Jane"})) == {
+    assert allowed(kept(converted, frozenset({"Jane"})), "asl") == {
         "EchoTime": 0.01,
         "MRAcquisitionType": "3D",
     }
@@ -333,38 +337,43 @@ def test_a_broken_key_is_refused(tmp_path: Path) -> None:
         KeyFile.read(path)
 
 
-def series(study: str, uid: str) -> Any:
-    return SimpleNamespace(study_uid=study, uid=uid)
+def study(uid: str, *series: str) -> Examination:
+    nobody = Patient("key", None, None, frozenset())
+    return Examination(nobody, uid, uid, series={one: {one} for one in series})
+
+
+def folders(entry: dict[str, Any], *studies: Examination, forced: str | None = None) -> list[str]:
+    placed = sessions.plan(entry, studies, forced, always=False)
+    return [placed[one.study_uid].folder for one in studies]
 
 
 def test_sessions_only_where_there_are_several_studies() -> None:
-    entry: dict[str, Any] = {"label": "01", "studies": {}}
-    (only,) = sessions.plan(entry, [series("s1", "a")], None)
-    assert only[0].folder == "sub-01"
-    two = sessions.plan(entry, [series("s1", "a"), series("s2", "b")], None)
-    assert [place.folder for place, _ in two] == ["sub-01/ses-01", "sub-01/ses-02"]
-    (forced,) = sessions.plan(entry, [series("s1", "a")], "baseline")
-    assert forced[0].prefix == "sub-01_ses-baseline"
+    def entry() -> dict[str, Any]:
+        return {"label": "01", "studies": {}}
+
+    assert folders(entry(), study("s1")) == ["sub-01"]
+    assert folders(entry(), study("s1"), study("s2")) == ["sub-01/ses-01", "sub-01/ses-02"]
+    assert folders(entry(), study("s1"), forced="baseline") == ["sub-01/ses-baseline"]
+    always = sessions.plan(entry(), [study("s1")], None, always=True)
+    assert always["s1"].prefix == "sub-01_ses-01"
 
 
 def test_a_known_study_keeps_its_place_and_new_ones_follow() -> None:
     entry: dict[str, Any] = {"label": "03", "studies": {}}
-    sessions.record(entry, sessions.plan(entry, [series("s1", "a"), series("s2", "b")], None))
-    again = sessions.plan(entry, [series("s2", "b"), series("s3", "c")], None)
-    assert [place.folder for place, _ in again] == ["sub-03/ses-02", "sub-03/ses-03"]
+    folders(entry, study("s1"), study("s2"))
+    assert folders(entry, study("s2"), study("s3")) == ["sub-03/ses-02", "sub-03/ses-03"]
 
 
 def test_studies_that_cannot_be_placed() -> None:
     entry: dict[str, Any] = {"label": "01", "studies": {}}
-    sessions.record(entry, sessions.plan(entry, [series("s1", "a"), series("s1", "b")], None))
+    folders(entry, study("s1"))
     with pytest.raises(InputError, match="without sessions"):
-        sessions.plan(entry, [series("s2", "c")], None)
-    with pytest.raises(InputError, match="would be replaced"):
-        sessions.plan(entry, [series("s1", "a")], None)
+        folders(entry, study("s2"))
     with pytest.raises(InputError, match="several studies"):
-        sessions.plan(
-            {"label": "01", "studies": {}}, [series("s1", "a"), series("s2", "b")], "one"
-        )
+        folders({"label": "01", "studies": {}}, study("s1"), study("s2"), forced="one")
+    entry["studies"][privacy.anonymous("s1")]["series"] = ["a", "b"]
+    with pytest.raises(InputError, match="would be replaced"):
+        sessions.refuse_partial(entry, study("s1", "a"), Place("01"))
 
 
 def test_a_shared_number_does_not_join_two_persons() -> None:

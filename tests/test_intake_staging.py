@@ -33,7 +33,7 @@ def started(source: Path, dataset: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "cereflow_bids.cli.convert", str(source), str(dataset)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     patience = time.monotonic() + 60
-    while not list(dataset.parent.glob(".bids-converting-*/patient-*/*/tmp")):
+    while not list(dataset.parent.glob(".bids-converting-*/study-*/work/batch-*/tmp")):
         assert process.poll() is None, "the conversion ended before it could be stopped"
         assert time.monotonic() < patience
         time.sleep(0.01)
@@ -92,17 +92,23 @@ def test_a_folder_whose_process_lives_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [other.name]
 
 
-def test_a_replaced_study_among_the_leftovers_is_kept_and_told(tmp_path: Path) -> None:
-    dead = fabricated(tmp_path)
-    only = dead / "patient-000" / "replaced" / "sub-01" / "perf" / "sub-01_asl.nii.gz"
-    only.parent.mkdir(parents=True)
-    only.write_bytes(b"the only copy")
+def test_a_study_that_a_killed_process_was_replacing_is_put_back(tmp_path: Path) -> None:
+    dead, dataset = fabricated(tmp_path), tmp_path / "bids"
+    aside = dead / "study-000000" / "replaced"
+    for unit in ("sub-01", "derivatives/console/sub-01", "sub-02/ses-01"):
+        (aside / unit / "perf").mkdir(parents=True)
+        (aside / unit / "perf" / "image.nii.gz").write_bytes(b"replaced")
+    # Of this one the new version had been moved in before the kill.
+    (dataset / "sub-02/ses-01/perf").mkdir(parents=True)
+    (dataset / "sub-02/ses-01/perf/image.nii.gz").write_bytes(b"new")
     said: list[str] = []
-    with staging_folder(tmp_path / "bids", said.append):
-        assert only.is_file()
-        assert not (dead / "input-001").exists()
+    with staging_folder(dataset, said.append):
+        assert not dead.exists()
+    assert (dataset / "sub-01/perf/image.nii.gz").read_bytes() == b"replaced"
+    assert (dataset / "derivatives/console/sub-01/perf/image.nii.gz").is_file()
+    assert (dataset / "sub-02/ses-01/perf/image.nii.gz").read_bytes() == b"new"
     (sentence,) = said
-    assert "while it replaced a study" in sentence
+    assert "the study that it was replacing is back" in sentence
 
 
 def test_signal_handlers_are_put_back(tmp_path: Path) -> None:

@@ -184,7 +184,15 @@ def _delay(scan: Scan) -> float | None:
 
 
 def _refuse_unpaired(order: volumes.Order, scans: Sequence[Scan]) -> None:
-    if order.pairs or "deltam" in order.types:
+    if order.pairs:
+        return
+    if "deltam" in order.types:
+        if "m0scan" not in order.types and scans[0].known.vendor == "ge":
+            raise InputError(
+                "The series does not hold one perfusion-weighted and one proton-density image.",
+                where=f"series {scans[0].known.number}",
+                fix="export the whole 3D ASL series, with both of its passes.",
+            )
         return
     count = f"{len(order.types)} volume{'' if len(order.types) == 1 else 's'}"
     raise InputError(

@@ -169,6 +169,7 @@ def _arrays(done: Completed, found: Assembly, several: bool) -> Completed:
         index, problem = _repeats(parameters, found)
         conflicts += [problem] if problem else []
         missing += [REPEATS] if index is None else []
+    conflicts += _gaps(parameters, found)
     for key in (DELAY, DURATION):
         value = parameters[key].value if key in parameters else None
         if isinstance(value, tuple):
@@ -194,7 +195,8 @@ def excitations(found: Assembly, parameters: Parameters) -> list[int]:
     stated_or_given = parameters.get(NEX)
     fallback = int(stated_or_given.value) if stated_or_given is not None else 1
     own = [scan.known.labeling.parameters.get(NEX) for scan in found.scans]
-    return [int(one.value) if one is not None else fallback for one in own]
+    # An inferred number has given way to the user's.
+    return [int(one.value) if one is not None and one.from_header else fallback for one in own]
 
 
 def _repeats(parameters: Parameters, found: Assembly) -> tuple[tuple[int, ...] | None, str]:
@@ -213,6 +215,14 @@ def _repeats(parameters: Parameters, found: Assembly) -> tuple[tuple[int, ...] |
             f"{REPEATS}: {listed} do not fit {len(delays)} delays and {units} pairs in the series"
         )
     return repeated(found.order.types, counts), ""
+
+
+def _gaps(parameters: Parameters, found: Assembly) -> list[str]:
+    """Say where delays and durations of one time-encoded labelling do not follow each other."""
+    values = [parameters[key].value for key in (DELAY, DURATION) if key in parameters]
+    several = len(values) == 2 and all(isinstance(value, tuple) for value in values)
+    one_labelling = len(found.scans) == 1 and found.scans[0].known.vendor == "ge"
+    return list(ge.gaps(*values)) if several and one_labelling else []
 
 
 def _spread(values: tuple[float, ...], index: tuple[int, ...] | None) -> list[float] | None:

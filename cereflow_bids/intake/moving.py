@@ -42,7 +42,7 @@ def named(text: str, place: Place) -> str:
 
 def discard(folder: Path) -> None:
     """Remove a working folder, but never the only copy of a study that was to be replaced."""
-    if any(path.is_file() for path in (folder / ASIDE).rglob("*")):
+    if has_replaced(folder):
         for part in folder.iterdir():
             if part.name != ASIDE:
                 shutil.rmtree(part, ignore_errors=True)
@@ -75,6 +75,11 @@ def move_in(folder: Path, bids_dir: Path, units: Sequence[Path]) -> None:
         _put_back(undo)
         raise
     shutil.rmtree(folder / ASIDE, ignore_errors=True)
+
+
+def has_replaced(folder: Path) -> bool:
+    """Tell whether a working folder holds a study that was moved out of the dataset."""
+    return any(path.is_file() for path in (folder / ASIDE).rglob("*"))
 
 
 def bring_back(folder: Path, bids_dir: Path) -> bool:

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from cereflow_bids.errors import InputError
+from cereflow_bids.errors import CereflowError, InputError
 from cereflow_bids.intake.archives import Limits, unpack
 from cereflow_bids.intake.series import Series, index
 
@@ -95,7 +95,17 @@ class Sources:
     def _open(self, position: int) -> list[Series]:
         where = f"input {position}"
         files = unpack(self._inputs[position - 1], self._folder(position), position, self._limits)
-        found = index(files, where)
+        try:
+            found = index(files, where)
+        except CereflowError:
+            raise
+        except Exception as error:
+            # What it says can quote a header.
+            raise InputError(
+                f"A file cannot be read ({type(error).__name__}): its DICOM header is malformed.",
+                where=where,
+                fix="export the study again.",
+            ) from error
         if not found:
             self._remove(position)
             raise InputError(

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import IO, NoReturn
 
 from cereflow_bids.errors import UsageError
-from cereflow_bids.intake.moving import bring_back, discard
+from cereflow_bids.intake.moving import bring_back, discard, has_replaced
 
 _OWNER = "process"
 _STOPPING = (signal.SIGTERM, signal.SIGHUP)
@@ -95,14 +95,22 @@ def _remove_leftovers(bids_dir: Path, prefix: str, tell: Callable[[str], None]) 
         try:
             with (folder / _OWNER).open("r+", encoding="utf-8") as owner:
                 _lock(owner)
-                with dataset_lock(bids_dir):
-                    restored = sum(bring_back(part, bids_dir) for part in folder.iterdir())
+                restored = _restore(folder, bids_dir)
         except OSError:
             # Its process lives, or it belongs to another user, or was made this very moment.
             continue
         _empty(folder)
         done = "the study that it was replacing is back" if restored else "no study was lost"
         tell(f"An earlier conversion was killed; its working folder has been removed, {done}.")
+
+
+def _restore(folder: Path, bids_dir: Path) -> bool:
+    """Put back what a killed conversion had moved aside; True if there was any."""
+    parts = [part for part in folder.iterdir() if has_replaced(part)]
+    if not parts:
+        return False
+    with dataset_lock(bids_dir):
+        return sum(bring_back(part, bids_dir) for part in parts) > 0
 
 
 @contextmanager
