@@ -252,6 +252,16 @@ def test_easl_without_its_tags_with_the_users_times(tmp_path):
     assert content["CereflowOrigins"]["PostLabelingDelay"] == "command line"
 
 
+def test_easl_times_that_leave_gaps_are_told(tmp_path, capsys):
+    write_easl(tmp_path / "dicom", delays=3, told=False, excitations=4)
+    options = ["--post-labeling-delay", "0.7", "1.7", "2.7", "--labeling-duration", "0.5"]
+    content = sidecar(converted(tmp_path, *options, "0.5", "0.5", "--excitations", "2"))
+    assert content["PostLabelingDelay"] == [0.7, 1.7, 2.7, 0]
+    assert "each delay of eASL should be the one before plus" in capsys.readouterr().out
+    # The inferred number gives way to the user's.
+    assert content["CereflowSeries"][0]["NumberOfExcitations"] == 2
+
+
 # -- HeuDiConv alone -----------------------------------------------------------------------------
 
 

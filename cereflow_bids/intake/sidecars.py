@@ -76,7 +76,9 @@ _ONLY_2D = frozenset({"SliceTiming", "MultibandAccelerationFactor", "SliceEncodi
 
 
 # What tells the files apart that dcm2niix made of one series; never published.
-_ONLY_SORTING = frozenset({"TriggerDelayTime", "InversionTime", "ImageType", "RawImage"})
+_ONLY_SORTING = frozenset(
+    {"ArterialSpinLabelingType", "ImageType", "InversionTime", "RawImage", "TriggerDelayTime"}
+)
 
 
 def kept(converted: Mapping[str, Any], identifiers: frozenset[str]) -> dict[str, Any]:

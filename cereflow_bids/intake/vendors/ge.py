@@ -117,6 +117,22 @@ def arrange(
     return [next(waiting[kind]) for kind in density]
 
 
+def gaps(delays: Sequence[float], durations: Sequence[float]) -> tuple[str, ...]:
+    """Say so if the blocks of one time-encoded labelling leave gaps or overlap.
+
+    Parameters
+    ----------
+    delays, durations
+        One per block, s, whoever gave them.
+    """
+    if len(delays) != len(durations) or ge_easl.consistent(delays, durations):
+        return ()
+    return (
+        "PostLabelingDelay, LabelingDuration: each delay of eASL should be the one before plus "
+        "that one's duration, and these are not; they were kept",
+    )
+
+
 def is_easl(series: Series) -> bool:
     """Tell whether a series comes from the time-encoded sequence."""
     return "easl" in f"{sequence(series.header)} {series.description}".casefold()
