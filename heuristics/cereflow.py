@@ -35,8 +35,8 @@ class Traits(NamedTuple):
     """What the rules look at.
 
     Manufacturer (0008,0070), description (0008,103E), protocol name (0018,1030), image type
-    (0008,0008) in capitals, acquisition type (0018,0023), the vendor's name of the sequence, and
-    whether the images are in colour.
+    (0008,0008) in capitals, acquisition type (0018,0023), the vendor's name of the sequence,
+    whether the images are in colour, and whether their comment calls them a fitted map.
     """
 
     manufacturer: str
@@ -46,6 +46,7 @@ class Traits(NamedTuple):
     acquisition_type: str
     sequence: str = ""
     colour: bool = False
+    fitted: bool = False
 
     def named(self, pattern: re.Pattern[str]) -> bool:
         """Tell whether the description or the protocol's name matches."""
@@ -214,25 +215,71 @@ _PHILIPS = (
 # -- Siemens -------------------------------------------------------------------------------------
 
 
+_PARAMETER_FIT = re.compile(r"parameter[_ ]?fit", re.IGNORECASE)
+# Inversion of all (ns) or of the slab alone (ss); the M0 has the longest inversion time.
+_RESEARCH = re.compile(r"(?<![a-z])(ns|ss)[ _-]?TE\d+[ _-]?TI(\d+)", re.IGNORECASE)
+_RESEARCH_M0 = re.compile(r"(?<![a-z])ss[ _-]?TE\d+[ _-]?TI4000(?!\d)", re.IGNORECASE)
+_FITTED = ("m0 image", "relcbf", "bolus arrival time")
+
+
+def is_fitted(header: Any) -> bool:
+    """Tell whether the image comment is one that Siemens gives the maps of its own fit."""
+    comment = str(header.get("ImageComments", "") or "").casefold()
+    return any(comment.startswith(name) for name in _FITTED)
+
+
 def _is_siemens_asl(traits: Traits) -> bool:
-    return "ASL" in traits.image_type or traits.named(_ASL_NAME)
+    return "ASL" in traits.image_type or traits.named(_ASL_NAME) or _is_siemens_fit(traits)
+
+
+def _is_siemens_fit(traits: Traits) -> bool:
+    return bool(_PARAMETER_FIT.search(traits.description))
 
 
 def _is_siemens_product(traits: Traits) -> bool:
     # XA keeps the protocol name of the acquisition on its products: only these tell.
-    derived = "DERIVED" in traits.image_type or traits.colour
+    derived = not {"DERIVED", "MOCO"}.isdisjoint(traits.image_type) or traits.colour
     return derived or bool(_SIEMENS_PRODUCT.search(traits.description))
 
 
 _SIEMENS = (
     Rule(
         "siemens",
+        "siemens-fitted-maps",
+        None,
+        lambda t: t.fitted or (_is_siemens_fit(t) and "DERIVED" in t.image_type),
+        "image comment is `M0 Image`, `relCBF` or `Bolus Arrival Time`; or named Parameter_Fit "
+        "and derived",
+        "maps that the scanner fitted; the source images (asl_3d_tra, asl_2d_tra) are needed",
+        WRITTEN,
+    ),
+    Rule(
+        "siemens",
         "siemens-product-map",
         None,
         lambda traits: _is_siemens_asl(traits) and _is_siemens_product(traits),
-        "an ASL series that is derived, in colour, or named PWI, Perfusion_Weighted or relCBF",
+        "an ASL series that is derived, motion-corrected, in colour, or named PWI, "
+        "Perfusion_Weighted or relCBF",
         "a map that the scanner computed; CBF is computed from the raw images",
         REAL,
+    ),
+    Rule(
+        "siemens",
+        "siemens-research-m0",
+        M0SCAN,
+        lambda traits: bool(_RESEARCH_M0.search(traits.description)),
+        "description is `ss_TE…_TI4000`",
+        "the M0 of the older research protocol",
+        WRITTEN,
+    ),
+    Rule(
+        "siemens",
+        "siemens-research",
+        ASL,
+        lambda traits: bool(_RESEARCH.search(traits.description)),
+        "description is `ns_TE…_TI…` or `ss_TE…_TI…`",
+        "control or label images of one inversion time",
+        WRITTEN,
     ),
     Rule(
         "siemens",
@@ -248,7 +295,7 @@ _SIEMENS = (
         "siemens-asl",
         ASL,
         _is_siemens_asl,
-        "image type has `ASL`, or its name has `asl` or `tgse`",
+        "image type has `ASL`, or its name has `asl`, `tgse` or `Parameter_Fit`",
         "control and label images",
         REAL,
     ),
@@ -318,7 +365,7 @@ def sequence_name(header: Any) -> str:
 _GE_SEQUENCES = ((0x0019, 0x109C), (0x0019, 0x109E))
 
 
-def custom_seqinfo(wrapper: Any, series_files: list[str]) -> tuple[str, str, str, bool]:
+def custom_seqinfo(wrapper: Any, series_files: list[str]) -> tuple[str, str, str, bool, bool]:
     """Hand on what HeuDiConv's own summary of a series lacks."""
     del series_files
     data = wrapper.dcm_data
@@ -327,6 +374,7 @@ def custom_seqinfo(wrapper: Any, series_files: list[str]) -> tuple[str, str, str
         str(data.get("MRAcquisitionType", "")),
         sequence_name(data),
         int(data.get("SamplesPerPixel") or 1) == 3,
+        is_fitted(data),
     )
 
 
@@ -350,7 +398,7 @@ def infotodict(seqinfo: list[Any]) -> dict[tuple[str, tuple[str, ...], None], li
     """Map file stems to the series that HeuDiConv found."""
     kinds = []
     for series in seqinfo:
-        manufacturer, acquisition, sequence, colour = series.custom
+        manufacturer, acquisition, sequence, colour, fitted = series.custom
         traits = Traits(
             manufacturer=manufacturer,
             description=series.series_description or "",
@@ -359,6 +407,7 @@ def infotodict(seqinfo: list[Any]) -> dict[tuple[str, tuple[str, ...], None], li
             acquisition_type=acquisition,
             sequence=sequence,
             colour=colour,
+            fitted=fitted,
         )
         kinds.append(role(traits).kind)
     pairs = zip(stems(kinds), seqinfo, strict=True)

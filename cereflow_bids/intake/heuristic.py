@@ -55,6 +55,7 @@ def role(series: Series) -> Any:
             acquisition_type=series.acquisition_type,
             sequence=rules().sequence_name(series.header),
             colour=int(series.header.get("SamplesPerPixel") or 1) == 3,
+            fitted=rules().is_fitted(series.header),
         )
     )
 
