@@ -98,7 +98,7 @@ def _borrow(examination: Examination, sources: Sources) -> list[Series]:
             if series.patient.key == examination.patient.key:
                 earlier = found.get(series.uid)
                 found[series.uid] = series if earlier is None else earlier.joined(series)
-    return sorted(found.values(), key=lambda one: (one.number, one.uid))
+    return sorted(found.values(), key=lambda one: one.place)
 
 
 def told(error: Exception, where: str) -> CereflowError:

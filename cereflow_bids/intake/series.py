@@ -86,6 +86,12 @@ class Series:
         return flaw(self.number, self.images)
 
     @property
+    def place(self) -> tuple[int, str, str]:
+        """What orders the series of a study: number, then time where numbers are equal."""
+        time = str(self.header.get("AcquisitionTime", "") or "")
+        return self.number, time, self.uid
+
+    @property
     def tags(self) -> tuple[Tag, ...]:
         """What the header says of each volume, in acquired order; empty where it says nothing."""
         seen = dict.fromkeys(tag for image in self.images for tag in image.tags)
@@ -96,7 +102,8 @@ def index(files: Iterable[Path], where: str = "the input") -> list[Series]:
     """Read the headers of `files` and group the MR images among them into series.
 
     Files that are not DICOM images are passed over; a file given twice counts once.
-    The result is ordered by study date and time, then by series number.
+    The result is ordered by study date and time, then by series number, then by time: exports
+    of one volume per series can give all of them one number.
 
     Parameters
     ----------
@@ -119,7 +126,7 @@ def index(files: Iterable[Path], where: str = "the input") -> list[Series]:
             if image is not None:
                 _keep(grouped[image.series_uid], image, f"file {number} of {where}")
         found = [_series(list(group.values())) for group in grouped.values()]
-    return sorted(found, key=lambda one: (one.study_date, one.study_uid, one.number, one.uid))
+    return sorted(found, key=lambda one: (one.study_date, one.study_uid, *one.place))
 
 
 def _keep(group: dict[str, Image], image: Image, where: str) -> None:

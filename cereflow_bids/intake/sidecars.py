@@ -141,6 +141,9 @@ def calibration(
 ) -> dict[str, Any]:
     """Return a complete ``_m0scan`` sidecar; `intended_for` are BIDS URIs."""
     result = {**base, "IntendedFor": list(intended_for)}
+    if result.get("MRAcquisitionType") == "2D" and "SliceTiming" not in result:
+        # BIDS would demand slice times, which a proton-density scan of spin echoes has not.
+        del result["MRAcquisitionType"]
     if repetition_time is not None:
         result["RepetitionTimePreparation"] = repetition_time.value
         result[ORIGINS] = {"RepetitionTimePreparation": repetition_time.origin}

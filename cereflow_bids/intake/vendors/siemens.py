@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cereflow_bids.errors import InputError
 from cereflow_bids.intake.labeling import Labeling, Parameter
 from cereflow_bids.intake.series import Series
 from cereflow_bids.intake.vendors.siemens_parts import (
@@ -28,10 +29,19 @@ _TYPES = {"M_ZERO_SCAN": "m0scan", "LABEL": "label", "CONTROL": "control"}
 # sAsl.ulMode, each seen in a real scan.
 _MODES = {4: "PASL", 32: "PCASL"}
 _NO_ASL, _SUPPRESSED = 1, 2
+# M0, relative CBF and bolus arrival time.
+_MAPS = 3
 
 
 def read(series: Series) -> Labeling:
-    """Read type, delays, duration or bolus cut-off, and the tags of the volumes."""
+    """Read type, delays, duration or bolus cut-off, and the tags of the volumes.
+
+    Raises
+    ------
+    InputError
+        If the series can only be the scanner's fitted maps.
+    """
+    _refuse_maps(series)
     protocol = protocol_text(series.header)
     kind = _type(series, protocol)
     timing = _timing(series, protocol, kind)
@@ -56,6 +66,18 @@ def read(series: Series) -> Labeling:
         preparation=_preparation(protocol, series.repetition_time),
         notes=notes,
     )
+
+
+def _refuse_maps(series: Series) -> None:
+    """Refuse M0, relative CBF and arrival time where a comment no longer tells that they are."""
+    mosaics = "MOSAIC" in series.images[0].image_type
+    if mosaics and "parameter" in series.description.casefold() and len(series.images) <= _MAPS:
+        raise InputError(
+            f"A Parameter_Fit series of {len(series.images)} volumes holds the scanner's fitted "
+            "maps, not control and label images.",
+            where=f"series {series.number}",
+            fix="export the source series (such as asl_3d_tra) instead of it.",
+        )
 
 
 def _type(series: Series, protocol: Mapping[str, str]) -> Parameter | None:
