@@ -47,6 +47,7 @@ def main() -> int:
             codes[outcome.code] += 1
             slowest = max(slowest, outcome.seconds)
             bad += bool(outcome.problems)
+            print(f"\r{codes.total()} done, {bad} bad", end="", file=sys.stderr, flush=True)
             if outcome.problems or arguments.only:
                 _tell(mutations.case(arguments.seed, number), outcome, arguments.keep)
     listed = ", ".join(f"{codes[code]} with code {code}" for code in sorted(codes))

@@ -30,6 +30,8 @@ _LABELING = ("--post-labeling-delay", "2.0", "--labeling-duration", "1.8")
 _ALLOWED_CODES = {0, 1, 3}
 _WORD = mutations.WORD.lower().encode()
 _KEY = "bids.key.json"
+# The dataset, and beside it what waits for parameters.
+_OURS = ("work/bids/", "work/bids.pending/", "work/bids.pending.json")
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def run(case: mutations.Case, start: Path, folder: Path) -> Outcome:
         *problem,
         *_spoken(code, said),
         *_changed(before, digests(folder), code),
-        *_leaked(work / "bids"),
+        *_leaked(work),
     ]
     return Outcome(code, seconds, said, tuple(problems))
 
@@ -150,7 +152,7 @@ def _changed(before: dict[str, str], after: dict[str, str], code: int) -> Iterat
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) == after.get(name) or name == f"work/{_KEY}":
             continue
-        if not name.startswith("work/bids/"):
+        if not name.startswith(_OURS):
             yield f"outside the dataset: {_plain(name)}"
         elif _subject(name) and _subject(name) in subjects:
             yield f"the other subject's file: {name}"
@@ -171,11 +173,11 @@ def _plain(name: str) -> str:
     return name if len(name) < 200 else f"{name[:200]}…"
 
 
-def _leaked(dataset: Path) -> Iterator[str]:
-    """Yield every file of the dataset in which a canary is, packed or plain."""
-    for path, content in contents(dataset):
-        if _WORD in content.lower():
-            yield f"a canary in {path.relative_to(dataset)}"
+def _leaked(work: Path) -> Iterator[str]:
+    """Yield every file in or beside the dataset in which a canary is; the key must hold some."""
+    for path, content in contents(work):
+        if _WORD in content.lower() and path.name != _KEY:
+            yield f"a canary in {path.relative_to(work)}"
 
 
 @contextlib.contextmanager

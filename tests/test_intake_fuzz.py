@@ -120,7 +120,7 @@ def _hides_a_name(dataset: Path) -> int:
         (_changes_the_upload, "outside the dataset: uploads/"),
         (_changes_the_good_subject, "the other subject's file"),
         (_leaves_the_half_of_it, "no new subject"),
-        (_hides_a_name, "a canary in sub-02/image.nii.gz"),
+        (_hides_a_name, "a canary in bids/sub-02/image.nii.gz"),
     ],
 )
 def test_every_kind_of_trouble_is_seen(
