@@ -96,7 +96,7 @@ def role(traits: Traits) -> Role:
 
 # -- GE ------------------------------------------------------------------------------------------
 
-_GE_ASL_SEQUENCES = {"3dasl", "easl", "asl"}
+_GE_ASL_NAME = re.compile(r"(?:^|[^a-z])e?asl(?![a-z])|pcasl", re.IGNORECASE)
 _TRANSIT_DELAY = re.compile(r"transit[ _-]*(?:delay|time)|(?:^|[^a-z])att(?![a-z])", re.IGNORECASE)
 _FLOW = re.compile(r"cbf|(?:^|[^a-z])flow(?![a-z])|blood flow", re.IGNORECASE)
 _COLOUR = re.compile(r"colou?r", re.IGNORECASE)
@@ -106,8 +106,11 @@ _SECONDARY = {"SECONDARY", "REFORMATTED", "PROJECTION IMAGE", "SCREEN SAVE", "CO
 
 def _is_ge_asl(traits: Traits) -> bool:
     # The sequence's name stays on maps, and on images whose type is not that of the product.
-    by_sequence = not _GE_ASL_SEQUENCES.isdisjoint(traits.sequence.casefold().split())
-    return by_sequence or "ASL" in traits.image_type or "CBF" in traits.image_type
+    if "asl" in traits.sequence.casefold() or "ASL" in traits.image_type:
+        return True
+    # Contrast-agent perfusion has maps of the type CBF, and a T1w can be named for the ASL.
+    named = bool(_GE_ASL_NAME.search(traits.description)) and traits.acquisition_type == "3D"
+    return not traits.sequence and ("CBF" in traits.image_type or (named and not _is_t1(traits)))
 
 
 def _is_ge_picture(traits: Traits) -> bool:
@@ -121,7 +124,7 @@ _GE = (
         "ge-picture",
         None,
         lambda traits: _is_ge_asl(traits) and _is_ge_picture(traits),
-        "an ASL sequence or image type, and in colour, reformatted or secondary",
+        "ASL by its sequence, image type or name, and in colour, reformatted or secondary",
         "a picture that the console made of ASL images; it holds no measured values",
         WRITTEN,
     ),
@@ -130,7 +133,7 @@ _GE = (
         "ge-easl-transit-delay",
         CONSOLE_ATT,
         lambda t: _is_ge_asl(t) and bool(_TRANSIT_DELAY.search(t.description)),
-        "an ASL sequence or image type, and `Transit delay` or `ATT` in its description",
+        "ASL by its sequence, image type or name, and `Transit delay` or `ATT` in its description",
         "the console's map of arterial transit times, in ms",
         WRITTEN,
     ),
@@ -138,9 +141,9 @@ _GE = (
         "ge",
         "ge-console-cbf",
         CONSOLE_CBF,
-        lambda t: "CBF" in t.image_type or (_is_ge_asl(t) and bool(_FLOW.search(t.description))),
-        "image type has `CBF`; or an ASL sequence or image type, and `CBF` or `Flow` in its "
-        "description",
+        lambda t: _is_ge_asl(t) and ("CBF" in t.image_type or bool(_FLOW.search(t.description))),
+        "ASL by its sequence, image type or name, and `CBF` in its image type, `CBF` or `Flow` in "
+        "its description",
         "the console's CBF map",
         WRITTEN,
     ),
@@ -149,7 +152,8 @@ _GE = (
         "ge-easl-raw",
         ASL,
         lambda t: _is_ge_asl(t) and "easl" in f"{t.sequence} {t.description}".casefold(),
-        "an ASL sequence or image type, and `easl` in the sequence's name or its description",
+        "ASL by its sequence, image type or name, and `easl` in the sequence's name or its "
+        "description",
         "the decoded image of each delay, then the proton-density image",
         WRITTEN,
     ),
@@ -158,7 +162,8 @@ _GE = (
         "ge-pcasl-3d",
         ASL,
         _is_ge_asl,
-        "image type has `ASL`, or the sequence is `3dasl` or `asl`",
+        "image type or the sequence's name has `ASL`; without a sequence's name, a 3D series of "
+        "that name",
         "perfusion-weighted and proton-density images",
         WRITTEN,
     ),
