@@ -13,7 +13,7 @@ from cereflow_bids.intake.assembly import Assembly, Scan
 def without_false_m0(
     scans: Sequence[Scan], assembled: Sequence[Assembly]
 ) -> tuple[list[Scan], list[str]]:
-    """Leave out "M0" series that were prepared and suppressed like the ASL itself.
+    """Leave out "M0" series that are prepared like the ASL itself, or not comparable with it.
 
     Parameters
     ----------
@@ -31,17 +31,34 @@ def without_false_m0(
     """
     kept, notes = [], []
     for scan in scans:
-        if scan.known.kind == heuristic.rules().M0SCAN and any(
-            _same_as(scan, asl) for asl in assembled
-        ):
-            notes.append(
-                f"Series {scan.known.number} is called M0 but has the inversion time, the "
-                "suppression and the brightness of the ASL series: it is no calibration scan and "
-                "was left out (M0Type Absent)."
-            )
+        problem = _problem(scan, assembled) if scan.known.kind == heuristic.rules().M0SCAN else ""
+        if problem:
+            notes.append(f"Series {scan.known.number} {problem}.")
         else:
             kept.append(scan)
     return kept, notes
+
+
+def _problem(scan: Scan, assembled: Sequence[Assembly]) -> str:
+    """Say what speaks against a series that is called M0; empty if nothing does."""
+    if any(_same_as(scan, asl) for asl in assembled):
+        return (
+            "is called M0 but has the inversion time, the suppression and the brightness of the "
+            "ASL series: it is no calibration scan and was left out (M0Type Absent)"
+        )
+    others = (other for asl in assembled for other in asl.scans)
+    if any(_for_display_only(one) for one in (scan, *others)):
+        return (
+            "is a separate M0, but Philips' scale slope (2005,100E) was removed from it or from "
+            "the ASL series: their values cannot be compared, and it was left out"
+        )
+    return ""
+
+
+def _for_display_only(scan: Scan) -> bool:
+    """Tell whether a Philips image has lost the scale that makes series comparable."""
+    precise = any("PhilipsScaleSlope" in sidecar for sidecar in scan.sidecars)
+    return scan.known.vendor == "philips" and not precise
 
 
 def _same_as(scan: Scan, asl: Assembly) -> bool:
