@@ -17,4 +17,4 @@ READERS: dict[str, Reader] = {
 }
 
 # Only for vendors whose series dcm2niix parts into several images.
-ARRANGERS: dict[str, Arranger] = {"ge": ge.arrange}
+ARRANGERS: dict[str, Arranger] = {"ge": ge.arrange, "philips": philips.arrange}

@@ -7,21 +7,29 @@ is the delay there, but the start of the dynamic in all others. A name may hold 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cereflow_bids.errors import InputError
+from cereflow_bids.intake import heuristic
 from cereflow_bids.intake.dicom_image import PHILIPS_SCALE, number
 from cereflow_bids.intake.labeling import Labeling, Parameter, Part
 from cereflow_bids.intake.series import Series, functional_value
 from cereflow_bids.intake.vendors.philips_volumes import Volume, own_item, volumes
 
 DYNAMIC_BEGIN = (0x2005, 0x10A0)
+NUMBER_OF_PHASES = (0x2001, 0x1017)
 _STANDARD_TYPES = {"PSEUDOCONTINUOUS": "PCASL", "CONTINUOUS": "CASL", "PULSED": "PASL"}
 _NAMED_TYPES = (
     ("PCASL", r"p(?:seudo)?[_ -]?casl"),
     ("PASL", r"pasl|pulsed|quasar|(?:^|[^a-z])(?:epi)?star(?![a-z])"),
     ("CASL", r"casl"),
+)
+_TRIGGER = "TriggerDelayTime"
+_DISPLAY = (
+    "The header lacks Philips' scale slope (2005,100E): the values are those for display, which "
+    "can be compared within the series alone, not with a separate M0 or another delay."
 )
 FROM_NAME = "inferred from the series' name"
 # A number, perhaps with a unit, that is not the first of several.
@@ -39,10 +47,13 @@ def read(series: Series) -> Labeling:
     Raises
     ------
     InputError
-        If its images are scaled differently, which dcm2niix gets wrong.
+        If its images are scaled differently, which dcm2niix gets wrong, or if nothing tells which
+        volume is which.
     """
     _refuse_mixed_scaling(series)
     found = volumes(series)
+    if not found:
+        _refuse_unknown_order(series)
     several = len({volume.phase for volume in found}) > 1
     parameters = _named(series) | _type(series)
     delays: tuple[float, ...] | None = None
@@ -52,12 +63,38 @@ def read(series: Series) -> Labeling:
         parameters["PostLabelingDelay"] = Parameter(
             tuple(sorted(set(delays))), "header (0018,1060), first slice of each phase"
         )
+    precise = any(scale is not None for _, scale in _scales(series))
     return Labeling(
         parameters,
         tuple(volume.kind for volume in found) or None,
         delays,
-        part=None if several else Part(_alike(series), "delay"),
+        part=None if several or not precise else Part(_alike(series), "delay"),
+        notes=() if precise else (_DISPLAY,),
     )
+
+
+def arrange(
+    labeling: Labeling, sidecars: Sequence[Mapping[str, Any]], counts: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Put the files of a series without private elements in the order of acquisition.
+
+    dcm2niix then takes the start of a dynamic for a trigger, and makes one file of each dynamic.
+
+    Parameters
+    ----------
+    labeling
+        What `read` returned.
+    sidecars, counts
+        dcm2niix's sidecar and the number of volumes of each file.
+
+    Returns
+    -------
+    list of tuple
+        File and volume of each volume.
+    """
+    del labeling
+    order = sorted(range(len(counts)), key=lambda n: float(sidecars[n].get(_TRIGGER) or 0))
+    return [(number, volume) for number in order for volume in range(counts[number])]
 
 
 def _type(series: Series) -> dict[str, Parameter]:
@@ -216,6 +253,24 @@ def _refuse_mixed_scaling(series: Series) -> None:
             where=f"series {series.number}",
             fix="export the series from the scanner again, as classic DICOM and without a change "
             "of its scaling.",
+        )
+
+
+def _refuse_unknown_order(series: Series) -> None:
+    """Refuse source images without label tags whose order the converter cannot keep either."""
+    if heuristic.role(series).kind != heuristic.rules().ASL:
+        return
+    frames = "PerFrameFunctionalGroupsSequence" in series.header
+    times: dict[Any, set[float | None]] = defaultdict(set)
+    for image in series.images:
+        times[image.position].add(image.trigger_time)
+    phases = len({frozenset(found) for found in times.values()}) > 1
+    if frames or phases or (number(series.header, NUMBER_OF_PHASES) or 1) > 1:
+        raise InputError(
+            "The images do not say which are controls and which are labels: (2005,1429) was "
+            "removed, and their order does not tell.",
+            where=f"series {series.number}",
+            fix="export the series again with its private elements, which hold no name.",
         )
 
 
