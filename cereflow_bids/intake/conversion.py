@@ -6,6 +6,7 @@ at all, and one study's failure never stops the others.
 
 from __future__ import annotations
 
+import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,8 @@ from cereflow_bids.intake.staging import staging_folder
 from cereflow_bids.intake.study import RunSummary
 from cereflow_bids.intake.survey import Examination
 
+# One study has few large series: more processes would have nothing to do.
+_MOST_AT_ONCE = 2
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -211,11 +214,13 @@ def _convert_inputs(
         jobs = _jobs(patients, target, options, outcome)
         sources.expect(Counter(p for job in jobs if not job.kept for p in job.examination.inputs))
 
+        at_once = min(_MOST_AT_ONCE, (os.cpu_count() or 1) // max(options.nprocs, 1)) or 1
+
         def work(job: _Job) -> Prepared:
             folder = staging / f"study-{job.number:06d}"
             if job.kept is not None:
                 return finish(job.kept, folder, options.answers, job.examination.where)
-            return prepare(job.examination, sources, folder, options.answers)
+            return prepare(job.examination, sources, folder, options.answers, at_once=at_once)
 
         for number, (job, result) in enumerate(_in_order(pool, work, jobs, options.nprocs), 1):
             place = _commit(job, result, target, options, outcome)

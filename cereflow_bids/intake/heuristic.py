@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,8 @@ _LABEL = "X"
 # Seconds that any conversion may take, and images per second that the slowest machine converts.
 _PATIENCE, _SLOWEST = 45.0, 5.0
 _TIMED_OUT = -1
+# Images from which on a second process is worth its start.
+_LARGE = 100
 # Process groups that threads of this process are waiting for.
 _RUNNING: set[int] = set()
 
@@ -66,7 +69,7 @@ def vendor(series: Series) -> str | None:
     return found
 
 
-def convert(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
+def convert(chosen: Sequence[Series], folder: Path, at_once: int = 1) -> dict[str, list[Path]]:
     """Convert the series of one study with HeuDiConv.
 
     Parameters
@@ -75,6 +78,8 @@ def convert(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
         Series that have a role.
     folder
         A working folder of our own, in which more are made.
+    at_once
+        Into how many parts a large study is divided, each converted by a process of its own.
 
     Returns
     -------
@@ -86,10 +91,25 @@ def convert(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
     InputError
         If HeuDiConv fails, takes too long, or leaves a series out.
     """
-    found: dict[str, list[Path]] = {}
-    for number, batch in enumerate(_batches(chosen)):
-        found |= _convert_batch(batch, folder / f"batch-{number}")
-    return found
+    batches = _batches(chosen)
+    if sum(len(series.images) for series in chosen) >= _LARGE:
+        batches = [part for batch in batches for part in _divided(batch, at_once)]
+    folders = [folder / f"batch-{number}" for number in range(len(batches))]
+    with ThreadPoolExecutor(max(at_once, 1)) as pool:
+        try:
+            results = list(pool.map(_convert_batch, batches, folders))
+        except BaseException:
+            stop_all()
+            raise
+    return {uid: files for found in results for uid, files in found.items()}
+
+
+def _divided(batch: Sequence[Series], parts: int) -> list[list[Series]]:
+    """Divide series into parts of about as many images."""
+    divided: list[list[Series]] = [[] for _ in range(parts)]
+    for series in sorted(batch, key=lambda one: -len(one.images)):
+        min(divided, key=lambda part: sum(len(one.images) for one in part)).append(series)
+    return [part for part in divided if part]
 
 
 def _batches(chosen: Sequence[Series]) -> list[list[Series]]:

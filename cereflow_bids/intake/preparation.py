@@ -31,7 +31,12 @@ class Prepared:
 
 
 def prepare(
-    examination: Examination, sources: Sources, folder: Path, answers: Answers
+    examination: Examination,
+    sources: Sources,
+    folder: Path,
+    answers: Answers,
+    *,
+    at_once: int = 1,
 ) -> Prepared:
     """Convert one examination into `folder`.
 
@@ -45,6 +50,8 @@ def prepare(
         A folder of its own in the staging folder; made.
     answers
         What the user says of the labelling.
+    at_once
+        Processes that one conversion may use.
 
     Raises
     ------
@@ -56,7 +63,7 @@ def prepare(
         series = _borrow(examination, sources)
         try:
             chosen, known, notes = reading.choose(series, examination.where)
-            files = heuristic.convert(chosen, folder / "work")
+            files = heuristic.convert(chosen, folder / "work", at_once)
         finally:
             for position in examination.inputs:
                 sources.release(position)
