@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 from bids_validation import validator_errors
 from written_dicom import OBLIQUE, SHAPE, STUDY, in_place
@@ -136,6 +138,43 @@ def test_console_maps_and_t1w_keep_out_of_the_run(delays):
     np.testing.assert_array_equal(t1w, voxels(3, 900))
 
 
+def changed(folder: Path, change: Callable[[Any], None]) -> None:
+    """Change the header of every written file."""
+    for path in folder.rglob("*.MRDCM"):
+        image = pydicom.dcmread(path)
+        change(image)
+        image.save_as(path)
+
+
+def test_delays_that_no_header_holds_come_from_the_user_by_series_number(tmp_path):
+    for number in (7, 8, 9):
+        place = tmp_path / "dicom" / str(10 - number)
+        pw, pd = voxels(number, 3000), density(1)
+        ge.write(place, STUDY, pw, pd, OBLIQUE, protocol=ge.GeProtocol(series_number=number))
+    changed(tmp_path, lambda image: image.pop("InversionTime"))
+    dataset = converted(tmp_path, "--post-labeling-delay", "1", "1.5", "2.5")
+    content = sidecar(dataset)
+    assert content["PostLabelingDelay"] == [1.0, 0, 1.5, 0, 2.5, 0]
+    assert content["CereflowOrigins"]["PostLabelingDelay"] == "command line"
+    np.testing.assert_allclose(volumes(dataset)[..., 4], voxels(9, 3000) / 96, rtol=1e-6)
+
+
+def test_an_anonymised_series_is_read_by_name_and_order(tmp_path, capsys):
+    pw, pd = voxels(1, 3000), density(2)
+    ge.write(tmp_path / "dicom", STUDY, pw, pd, OBLIQUE)
+
+    def strip(image: Any) -> None:
+        image.ImageType = ["ORIGINAL", "PRIMARY", "OTHER"]
+        image.remove_private_tags()
+
+    changed(tmp_path, strip)
+    dataset = converted(tmp_path, "--labeling-duration", "1.45")
+    assert context(dataset) == ["deltam", "m0scan"]
+    np.testing.assert_allclose(volumes(dataset)[..., 0], pw / 96, rtol=1e-6)
+    np.testing.assert_array_equal(volumes(dataset)[..., 1], pd)
+    assert "which of 2 volumes is the proton-density image" in capsys.readouterr().out
+
+
 def test_old_software_has_another_scale(tmp_path):
     protocol = ge.GeProtocol(software=ge.OLD_SOFTWARE, excitations=2)
     pw = voxels(1, 3000)
@@ -225,10 +264,17 @@ def test_easl_maps_are_kept_apart_in_their_units(easl):
     assert sidecar(easl[2], f"{place}_att")["Units"] == "ms"
 
 
-def test_easl_times_in_milliseconds_mean_the_same(tmp_path):
-    write_easl(tmp_path / "dicom", unit=1000.0)
-    content = sidecar(converted(tmp_path))
-    assert content["PostLabelingDelay"] == [*EASL_DELAYS, 0]
+def test_easl_with_a_mean_image_behind_the_decoded_ones(tmp_path):
+    decoded, pd = voxels(1, 3000, 8), density(2)
+    protocol = ge_easl.EaslProtocol(delays=8)
+    ge_easl.write_raw(tmp_path / "dicom", STUDY, decoded, pd, OBLIQUE, protocol=protocol)
+    # The header tells of the delays, not of the images.
+    changed(tmp_path, lambda image: setattr(image[0x0019, 0x10AD], "value", "7"))
+    dataset = converted(tmp_path)
+    assert context(dataset) == ["deltam"] * 7 + ["n/a", "m0scan"]
+    assert sidecar(dataset)["PostLabelingDelay"] == [*EASL_DELAYS, 0, 0]
+    np.testing.assert_allclose(volumes(dataset)[..., :7], decoded[..., :7] / 32, rtol=1e-6)
+    np.testing.assert_array_equal(volumes(dataset)[..., 8], pd)
 
 
 def test_easl_without_its_tags_waits_for_the_user_and_is_finished_later(tmp_path, capsys):
