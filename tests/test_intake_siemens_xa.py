@@ -101,15 +101,36 @@ def test_a_delay_of_zero_means_that_durations_differ(
     assert not {"PostLabelingDelay", "LabelingDuration"} & set(sidecar(dataset))
 
 
+SHIFTED = ["LABEL", *["CONTROL", "LABEL"] * 3]
+
+
+@pytest.mark.parametrize("comments", [["M0_SCAN", *["LABEL", "CONTROL"] * 3], []])
+def test_tags_that_come_one_volume_late_are_not_followed(
+    comments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    protocol = XaProtocol(acquisition_type="3D", suppression=8, protocol_name="pcasl_3d")
+    xa(tmp_path / "dicom", [M0, *pairs(3)], SHIFTED, protocol, comments=comments)
+    code, dataset = convert(tmp_path / "dicom")
+    assert code == 0
+    assert types(dataset) == ["m0scan", *["label", "control"] * 3]
+    asl = sidecar(dataset)
+    assert asl["BackgroundSuppression"] is True
+    told = "header" if comments else "inferred from the signal"
+    assert asl["CereflowOrigins"]["M0Type"] == told
+    assert ("name each volume by the one after it" in capsys.readouterr().out) != bool(comments)
+
+
 # -- XA, interoperability ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", [1, 0], ids=["numbers rise", "all numbers equal"])
-@pytest.mark.parametrize("protocol_name", ["asl_2d_tra", "tgse_asl"])
+@pytest.mark.parametrize(
+    ("step", "protocol_name", "count"),
+    [(1, "asl_2d_tra", 3), (2, "tgse_asl", 3), (0, "tgse_asl", 1)],
+)
 def test_interoperability_export_is_joined_in_order(
-    step: int, protocol_name: str, tmp_path: Path
+    step: int, protocol_name: str, count: int, tmp_path: Path
 ) -> None:
-    levels = [M0, *pairs(3)]
+    levels = [M0, *pairs(count)]
     protocol = XaProtocol(
         labeling_duration=1.5,
         delays=(2.0,),
@@ -117,17 +138,22 @@ def test_interoperability_export_is_joined_in_order(
         protocol_name=protocol_name,
         suppression=SUPPRESSED,
     )
-    siemens_xa_classic.write(tmp_path / "dicom", STUDY, volumes(levels), AFFINE, protocol=protocol)
+    comments = ["M0_SCAN", *["LABEL", "CONTROL"] * count] if step == 2 else []
+    siemens_xa_classic.write(
+        tmp_path / "dicom", STUDY, volumes(levels), AFFINE, protocol=protocol, comments=comments
+    )
     code, dataset = convert(tmp_path / "dicom")
     assert code == 0
     assert images(dataset) == {"sub-01_asl"}
     assert values(dataset) == levels
-    assert types(dataset) == ["m0scan", *["label", "control"] * 3]
+    assert types(dataset) == ["m0scan", *["label", "control"] * count]
     asl = sidecar(dataset)
     assert (asl["LabelingDuration"], asl["PostLabelingDelay"]) == (1.5, 2.0)
     assert asl["ArterialSpinLabelingType"] == "PCASL"
+    told = "header" if comments else "inferred from the signal"
+    assert asl["CereflowOrigins"]["M0Type"] == told
     np.testing.assert_allclose(asl["SliceTiming"], np.arange(6) * 0.0375, atol=1e-6)
-    assert len(asl["CereflowSeries"]) == 7
+    assert len(asl["CereflowSeries"]) == len(levels)
     assert validator_errors(dataset) == []
 
 

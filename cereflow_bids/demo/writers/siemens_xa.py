@@ -46,6 +46,7 @@ def write(
     *,
     protocol: XaProtocol | None = None,
     delays: Sequence[float] = (),
+    comments: Sequence[str] = (),
 ) -> list[Path]:
     """Write one enhanced file per volume, all of one series.
 
@@ -65,6 +66,8 @@ def write(
         What was set.
     delays
         Delay of each volume, s; the protocol's first for all unless given.
+    comments
+        Image comment of each volume; the patient's unless given.
     """
     protocol = protocol or XaProtocol()
     layout = stack(volumes, affine)
@@ -82,6 +85,8 @@ def write(
             _frame(image, protocol, layout, volume, index)
             for index in range(layout.pixels.shape[1])
         ]
+        if comments:
+            image.ImageComments = comments[number]
         paths.append(save(image, folder / f"{number + 1:04d}.dcm"))
     return paths
 

@@ -33,6 +33,7 @@ def write(
     *,
     protocol: XaProtocol | None = None,
     delays: Sequence[float] = (),
+    comments: Sequence[str] = (),
     with_protocol: bool = True,
 ) -> list[Path]:
     """Write classic images of one slice, and every volume as a series of its own.
@@ -51,6 +52,8 @@ def write(
         What was set.
     delays
         Delay of each volume, s; the protocol's first for all unless given.
+    comments
+        Image comment of each volume; the patient's unless given.
     with_protocol
         Keep the protocol print and the delay, which some exports drop.
     """
@@ -73,6 +76,8 @@ def write(
             _fill_classic(image, protocol, number, index)
             if with_protocol:
                 _fill_private(image, protocol, layout, index, delays[number])
+            if comments:
+                image.ImageComments = comments[number]
             set_pixels(image, pixels, bits=12)
             paths.append(save(image, folder / f"{number + 1:03d}" / f"{index + 1:04d}.dcm"))
     return paths

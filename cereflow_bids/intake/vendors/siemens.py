@@ -13,6 +13,7 @@ from cereflow_bids.intake.vendors.siemens_parts import (
     research_delay,
     slice_times,
     volume_delays,
+    volume_types,
 )
 from cereflow_bids.intake.vendors.siemens_protocol import (
     CSA_SERIES,
@@ -25,7 +26,6 @@ from cereflow_bids.intake.vendors.siemens_timing import DELAY, Timing, continuou
 __all__ = ["CSA_SERIES", "XA_PROTOCOL", "protocol_text", "read"]
 
 _STANDARD_TYPES = {"PSEUDOCONTINUOUS": "PCASL", "CONTINUOUS": "CASL", "PULSED": "PASL"}
-_TYPES = {"M_ZERO_SCAN": "m0scan", "LABEL": "label", "CONTROL": "control"}
 # sAsl.ulMode, each seen in a real scan.
 _MODES = {4: "PASL", 32: "PCASL"}
 _NO_ASL, _SUPPRESSED = 1, 2
@@ -51,7 +51,8 @@ def read(series: Series) -> Labeling:
         found["ArterialSpinLabelingType"] = kind
     if (dark := _suppression(protocol)) is not None:
         found["BackgroundSuppression"] = dark
-    types = tuple(_TYPES.get(tag.context.upper(), "n/a") for tag in series.tags) or None
+    types, doubts = volume_types(series)
+    notes += doubts
     delays = None
     if DELAY in found and isinstance(found[DELAY].value, tuple):
         delays, note = _delays(series, found[DELAY].value, types)

@@ -104,6 +104,48 @@ def _numbers(value: Any) -> tuple[float, ...]:
 
 # -- what every image tells ----------------------------------------------------------------------
 
+_COMMENTS = {"M0_SCAN": "m0scan", "LABEL": "label", "CONTROL": "control"}
+_CONTEXTS = {"M_ZERO_SCAN": "m0scan", "LABEL": "label", "CONTROL": "control"}
+
+
+def volume_types(series: Series) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Return what the headers say that each volume is, and what is to be said of that.
+
+    On one software version (XA61) the ASL context comes one volume too late and has no M0, while
+    the image comments are right. An odd number of volumes without M0 betrays it where an
+    anonymiser took the comments away.
+    """
+    commented = _commented(series)
+    if commented is not None:
+        return commented, ()
+    types = tuple(_CONTEXTS.get(tag.context.upper(), "n/a") for tag in series.tags) or None
+    if types is not None and len(types) > 1 and len(types) % 2 and "m0scan" not in types:
+        return None, (_SHIFTED,)
+    return types, ()
+
+
+_SHIFTED = (
+    "The header calls an odd number of volumes control or label, and none M0: it may name each "
+    "volume by the one after it, so its tags were not used."
+)
+
+
+def _commented(series: Series) -> tuple[str, ...] | None:
+    """Return the volume types that the image comments hold, where they hold nothing else."""
+    first = _comment(series.header)
+    if first not in _COMMENTS:
+        return None
+    if is_volume(series):
+        return (_COMMENTS[first],)
+    comments = [_comment(_read(image)) for image in series.images]
+    if not {"LABEL", "CONTROL"} <= set(comments) <= set(_COMMENTS):
+        return None
+    return tuple(_COMMENTS[comment] for comment in comments)
+
+
+def _comment(header: Any) -> str:
+    return str(header.get("ImageComments", "") or "").strip().upper()
+
 
 def volume_delays(series: Series, types: Sequence[str] | None) -> tuple[float, ...] | None:
     """Return the delay of each volume of an enhanced series, s (0 for M0), if all hold one.
@@ -158,11 +200,12 @@ def _moment(header: Any) -> float | None:
 
 
 def _read(image: Image) -> Any:
-    """Read again what sorting did not need: delay and time."""
+    """Read again what sorting did not need: delay, time and comment."""
     from pydicom import dcmread
 
     wanted: list[Any] = [
         "AcquisitionTime",
+        "ImageComments",
         "PerFrameFunctionalGroupsSequence",
         (0x0021, 0x0011),
         (0x0021, 0x1189),
