@@ -205,24 +205,42 @@ def test_duplicate_names_are_two_files(tmp_path: Path) -> None:
     assert unpacked(tmp_path, content) == [b"one", b"two", b"two"]
 
 
-def test_beyond_four_gigabytes_by_its_numbers(tmp_path: Path) -> None:
-    sink = tmp_path / "long.zip"
-    with (
-        zipfile.ZipFile(sink, "w") as archive,
-        archive.open("a", "w", force_zip64=True) as member,
-    ):
-        member.write(b"content")
-    content = patched(sink.read_bytes(), END, 8, b"\xff" * 12)
-    # The record of the long form, and where it is, before the short one.
-    end = content.rindex(END)
-    start = content.rindex(CENTRAL)
-    long = struct.pack("<4sQ2H2L4Q", b"PK\x06\x06", 44, 45, 45, 0, 0, 1, 1, end - start, start)
-    content = (
-        content[:end] + long + struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1) + content[end:]
-    )
-    sink.unlink()
-    assert unpacked(tmp_path, content) == [b"content"]
-    assert unpacked(tmp_path, b"program" * 99 + content) == [b"content"], "unpacks itself"
+def long_zip(monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Return an archive written as those beyond 4 GB are: every number in its long form."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 3)
+    content = zip_bytes([(SECRET, b"one" * 50), ("b", b"two" * 50)])
+    # Size, packed size and, from the second member on, place.
+    assert content.count(struct.pack("<2H", 1, 16)) + content.count(struct.pack("<2H", 1, 24)) >= 2
+    assert b"PK\x06\x06" in content
+    return content
+
+
+def test_beyond_four_gigabytes_by_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = long_zip(monkeypatch)
+    members = [b"one" * 50, b"two" * 50]
+    assert unpacked(tmp_path, content) == members
+    assert unpacked(tmp_path, b"program" * 99 + content) == members, "unpacks itself"
+
+
+@pytest.mark.parametrize(
+    ("patch", "what"),
+    [
+        ((b"PK\x06\x07", 16, b"\x02"), "split"),
+        ((b"PK\x06\x06", 0, b"XX"), "its end is missing"),
+        ((b"PK\x06\x06", 40, b"\xff" * 8), "its directory lies outside"),
+        ((b"PK\x06\x06", 48, b"\xff" * 8), "its directory lies outside"),
+        # In the last entry, behind its name of one letter: sort, length, size, packed size.
+        ((CENTRAL, 46 + 1, b"\x07\x00"), "a size is missing"),
+        ((CENTRAL, 46 + 1 + 4, b"\xff" * 8), "bomb"),
+        ((CENTRAL, 46 + 1 + 12, b"\xff" * 8), "beyond its end"),
+    ],
+)
+def test_long_numbers_that_lie(
+    patch: tuple[bytes, int, bytes], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert what in refused(tmp_path, patched(long_zip(monkeypatch), *patch))[1]
 
 
 names = st.text(min_size=1, max_size=40).filter(lambda name: "\0" not in name)
