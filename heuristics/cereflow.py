@@ -223,7 +223,14 @@ _PHILIPS = (
 _PARAMETER_FIT = re.compile(r"parameter[_ ]?fit", re.IGNORECASE)
 # Inversion of all (ns) or of the slab alone (ss); the M0 has the longest inversion time.
 _RESEARCH = re.compile(r"(?<![a-z])(ns|ss)[ _-]?TE\d+[ _-]?TI(\d+)", re.IGNORECASE)
-_RESEARCH_M0 = re.compile(r"(?<![a-z])ss[ _-]?TE\d+[ _-]?TI4000(?!\d)", re.IGNORECASE)
+_RESEARCH_M0 = re.compile(r"(?<![a-z])(ns|ss)[ _-]?TE\d+[ _-]?TI4000(?!\d)", re.IGNORECASE)
+
+
+def _research_m0_kind(traits: Traits) -> str:
+    found = _RESEARCH_M0.search(traits.description)
+    return found[1].casefold() if found else ""
+
+
 _FITTED = ("m0 image", "relcbf", "bolus arrival time")
 
 
@@ -272,9 +279,18 @@ _SIEMENS = (
         "siemens",
         "siemens-research-m0",
         M0SCAN,
-        lambda traits: bool(_RESEARCH_M0.search(traits.description)),
+        lambda traits: _research_m0_kind(traits) == "ss",
         "description is `ss_TE…_TI4000`",
         "the M0 of the older research protocol",
+        WRITTEN,
+    ),
+    Rule(
+        "siemens",
+        "siemens-research-m0-other",
+        None,
+        lambda traits: _research_m0_kind(traits) == "ns",
+        "description is `ns_TE…_TI4000`",
+        "it has the inversion time of the M0; the slab-selective one is used",
         WRITTEN,
     ),
     Rule(

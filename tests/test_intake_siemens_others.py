@@ -218,6 +218,7 @@ def research(folder: Path, *, selective_is_brighter: bool) -> None:
             levels = [value + 5 * place for value in (high if bright else low)]
             slices(folder, levels, siemens_slices.research(20 + 2 * place + step, kind, time))
     slices(folder, [M0], siemens_slices.research(40, "ss", 4.0))
+    slices(folder, [M0 - 9], siemens_slices.research(41, "ns", 4.0))
 
 
 @pytest.mark.parametrize("selective_is_brighter", [True, False])
@@ -241,7 +242,9 @@ def test_four_inversion_times_in_eight_series_are_one_run(
     assert asl["CereflowOrigins"]["ArterialSpinLabelingType"].startswith("inferred")
     assert asl["M0Type"] == "Separate"
     assert values(dataset, "m0scan") == [M0]
-    assert "told by the signal" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "told by the signal" in said
+    assert "inversion time of the M0" in left_out(said)[41]
     assert validator_errors(dataset) == []
 
 

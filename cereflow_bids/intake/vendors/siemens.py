@@ -18,6 +18,7 @@ from cereflow_bids.intake.vendors.siemens_parts import (
 from cereflow_bids.intake.vendors.siemens_protocol import (
     CSA_SERIES,
     XA_PROTOCOL,
+    count,
     number,
     protocol_text,
 )
@@ -89,7 +90,7 @@ def _type(series: Series, protocol: Mapping[str, str]) -> Parameter | None:
     for part, kind in (("pcasl", "PCASL"), ("pasl", "PASL"), ("casl", "CASL")):
         if part in sequence:
             return Parameter(kind, f"header (Siemens protocol: {part} sequence)")
-    mode = round(number(protocol, "sAsl.ulMode") or 0)
+    mode = count(protocol, "sAsl.ulMode")
     if mode in _MODES:
         return Parameter(_MODES[mode], f"header (Siemens protocol: ASL mode {mode})")
     if research_delay(series) is not None:

@@ -99,7 +99,10 @@ def _lowest(images: Sequence[Image]) -> tuple[float, ...] | None:
 
 
 def _numbers(value: Any) -> tuple[float, ...]:
-    return tuple(float(part) for part in value) if value else ()
+    try:
+        return tuple(float(part) for part in value or ())
+    except (TypeError, ValueError):
+        return ()
 
 
 # -- what every image tells ----------------------------------------------------------------------

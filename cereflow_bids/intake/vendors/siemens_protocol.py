@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -29,10 +30,14 @@ def protocol_text(header: Any) -> dict[str, str]:
 def number(protocol: Mapping[str, str], key: str) -> float | None:
     """Return a value of the protocol as a number, None if it is absent or none."""
     text = protocol.get(key, "")
-    try:
-        return float(int(text, 0)) if text.casefold().startswith("0x") else float(text)
-    except ValueError:
-        return None
+    if text.casefold().startswith("0x"):
+        return _finite(int(text, 16)) if re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}", text) else None
+    return _finite(text)
+
+
+def count(protocol: Mapping[str, str], key: str) -> int:
+    """Return a value of the protocol as a whole number, 0 if it is absent or none."""
+    return round(number(protocol, key) or 0.0)
 
 
 def seconds(protocol: Mapping[str, str], key: str) -> float | None:
@@ -46,15 +51,9 @@ def frame_delay(header: Any) -> float | None:
     frames = header.get("PerFrameFunctionalGroupsSequence") or ()
     places = [header]
     for frame in frames[:1]:
-        places += list(frame[_FRAME_GROUP].value) if _FRAME_GROUP in frame else []
-    for place in places:
-        if FRAME_DELAY in place:
-            try:
-                value = float(place[FRAME_DELAY].value)
-            except (TypeError, ValueError):
-                return None
-            return round(value / 1000, 6) if value > 0 else None
-    return None
+        places += list(frame[_FRAME_GROUP].value or ()) if _FRAME_GROUP in frame else []
+    held = (place[FRAME_DELAY].value for place in places if FRAME_DELAY in place)
+    return _from_milliseconds(next(held, None))
 
 
 def pulse_train_duration(header: Any) -> float | None:
@@ -62,10 +61,22 @@ def pulse_train_duration(header: Any) -> float | None:
     for frame in (header.get("PerFrameFunctionalGroupsSequence") or ())[:1]:
         for labelling in frame.get("MRArterialSpinLabelingSequence") or ():
             for slab in labelling.get("ASLSlabSequence") or ():
-                value = slab.get("ASLPulseTrainDuration")
-                if value:
-                    return round(float(value) / 1000, 6)
+                if duration := _from_milliseconds(slab.get("ASLPulseTrainDuration")):
+                    return duration
     return None
+
+
+def _from_milliseconds(value: Any) -> float | None:
+    found = _finite(value)
+    return round(found / 1000, 6) if found is not None and found > 0 else None
+
+
+def _finite(value: Any) -> float | None:
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _blobs(header: Any) -> Iterator[bytes]:

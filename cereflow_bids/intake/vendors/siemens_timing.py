@@ -14,6 +14,7 @@ from typing import NamedTuple
 from cereflow_bids.intake.labeling import Parameter
 from cereflow_bids.intake.series import Series
 from cereflow_bids.intake.vendors.siemens_protocol import (
+    count,
     frame_delay,
     number,
     pulse_train_duration,
@@ -30,6 +31,8 @@ _SEVERAL = re.compile(
     re.IGNORECASE,
 )
 _MOST_DELAYS, _FIRST_REPEAT = 5, 6
+# As many delays as the product's protocol has room for.
+_LONGEST_LIST = 64
 # Of delays and labelling, s.
 _SHORTEST, _LONGEST = 0.1, 5.0
 # M0 volumes, and one that lets the signal settle, belong to no pair.
@@ -68,7 +71,7 @@ def pulsed(protocol: Mapping[str, str]) -> Timing:
 
 def _technique(protocol: Mapping[str, str]) -> tuple[str, str, str]:
     """Return the console's name of a PASL technique, its bolus cut-off, and how they are known."""
-    mode = round(number(protocol, "sAsl.ulMode") or 0)
+    mode = count(protocol, "sAsl.ulMode")
     if mode == _FAIR or "tgse_pasl" in protocol.get("tSequenceFileName", "").casefold():
         return "FAIR QII", "QUIPSSII", "header (Siemens protocol: FAIR QII)"
     kind, technique = _PICORE.get(mode, ("", ""))
@@ -134,26 +137,25 @@ def _several_research(series: Series, protocol: Mapping[str, str]) -> dict[str, 
     """
     raw = [number(protocol, f"sWipMemBlock.alFree[{n}]") or 0.0 for n in range(_MOST_DELAYS)]
     pairs = [
-        round(number(protocol, f"sWipMemBlock.alFree[{n + _FIRST_REPEAT}]") or 0)
-        for n in range(_MOST_DELAYS)
+        count(protocol, f"sWipMemBlock.alFree[{n + _FIRST_REPEAT}]") for n in range(_MOST_DELAYS)
     ]
-    count = next((n for n, value in enumerate(raw) if value <= 0), _MOST_DELAYS)
+    several = next((n for n, value in enumerate(raw) if value <= 0), _MOST_DELAYS)
     scale = 1e-6 if max(raw) > _LONGEST * 1000 else 1e-3
-    delays = tuple(round(value * scale, 6) for value in raw[:count])
+    delays = tuple(round(value * scale, 6) for value in raw[:several])
     rising = all(one < other for one, other in pairwise(delays))
     possible = all(_SHORTEST <= delay <= _LONGEST for delay in delays)
-    repeats = tuple(pairs[:count])
+    repeats = tuple(pairs[:several])
     unpaired = len(series.images) - 2 * sum(repeats)
-    if count < 2 or not (rising and possible) or min(repeats) < 1:
+    if several < 2 or not (rising and possible) or min(repeats) < 1:
         return None
     if not 0 <= unpaired <= _MOST_UNPAIRED:
         return None
     return {
-        DELAY: Parameter(delays, f"header (Siemens protocol: alFree[0] to alFree[{count - 1}])"),
+        DELAY: Parameter(delays, f"header (Siemens protocol: alFree[0] to alFree[{several - 1}])"),
         REPEATS: Parameter(
             repeats,
             f"header (Siemens protocol: alFree[{_FIRST_REPEAT}] to "
-            f"alFree[{_FIRST_REPEAT + count - 1}])",
+            f"alFree[{_FIRST_REPEAT + several - 1}])",
         ),
     }
 
@@ -167,14 +169,17 @@ def _product(series: Series, protocol: Mapping[str, str]) -> Timing:
         found[DURATION] = Parameter(duration, "header (Siemens protocol: ulLabelingDuration)")
     elif train is not None:
         found[DURATION] = Parameter(train, "header (0018,9258)")
-    count = round(number(protocol, "sAsl.ulDelayArraySize") or 1)
-    delays = [seconds(protocol, f"sAsl.sPostLabelingDelay[{n}]") for n in range(count)]
+    several = min(max(count(protocol, "sAsl.ulDelayArraySize"), 1), _LONGEST_LIST)
+    delays = [seconds(protocol, f"sAsl.sPostLabelingDelay[{n}]") for n in range(several)]
     own = frame_delay(series.header)
     if None not in delays:
-        origin = f"header (Siemens protocol: sPostLabelingDelay[0{f'…{count - 1}' * (count > 1)}])"
+        places = f"0 to {several - 1}" if several > 1 else "0"
         values = tuple(delay for delay in delays if delay is not None)
-        found[DELAY] = Parameter(values[0] if count == 1 else values, origin)
-    elif count > 1:
+        found[DELAY] = Parameter(
+            values if several > 1 else values[0],
+            f"header (Siemens protocol: sPostLabelingDelay[{places}])",
+        )
+    elif several > 1:
         found.pop(DURATION, None)
         return Timing(found, (_UNEQUAL,))
     elif own is not None:

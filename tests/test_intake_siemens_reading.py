@@ -1,0 +1,313 @@
+"""What is read from Siemens headers alone, without converting: names, numbers, parts, times."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from siemens_uploads import AFFINE, STUDY, pairs, volumes
+from written_dicom import convert, sidecar
+
+from cereflow_bids.demo.writers import siemens as ve
+from cereflow_bids.demo.writers import siemens_slices, siemens_xa, siemens_xa_classic
+from cereflow_bids.demo.writers.siemens_protocol import (
+    DELAYS,
+    SiemensProtocol,
+    pulsed,
+    several_delays,
+)
+from cereflow_bids.demo.writers.siemens_xa_protocol import XaProtocol
+from cereflow_bids.intake import heuristic
+from cereflow_bids.intake.labeling import Labeling, Part
+from cereflow_bids.intake.series import Series, index
+from cereflow_bids.intake.vendors import siemens
+from cereflow_bids.intake.vendors.siemens_parts import slice_times
+from cereflow_bids.intake.vendors.siemens_protocol import number, seconds
+
+
+def series(folder: Path) -> list[Series]:
+    return index(sorted(path for path in folder.rglob("*") if path.is_file()))
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[[SiemensProtocol, Sequence[float]], Labeling]:
+    """Return a function that writes mosaics and reads their labelling."""
+
+    def written(protocol: SiemensProtocol, levels: Sequence[float]) -> Labeling:
+        ve.write(tmp_path / "dicom", STUDY, volumes(levels), AFFINE, protocol=protocol)
+        (only,) = series(tmp_path / "dicom")
+        return siemens.read(only)
+
+    return written
+
+
+def value(labeling: Labeling, key: str) -> Any:
+    found = labeling.parameters.get(key)
+    return None if found is None else found.value
+
+
+# -- numbers and names ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("4", 4.0),
+        ("0x20", 32.0),
+        ("1800000.0", 1.8e6),
+        ("yes", None),
+        ("", None),
+        ("0x", None),
+        ("0xffffffffffffffff", None),
+        ("nan", None),
+        ("1e999", None),
+    ],
+)
+def test_numbers_of_the_protocol(text: str, expected: float | None) -> None:
+    assert number({"key": text}, "key") == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("700000", 0.7), ("0", None), ("-1", None)])
+def test_times_of_the_protocol(text: str, expected: float | None) -> None:
+    assert seconds({"key": text}, "key") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "several"),
+    [
+        ("tgse_pcasl_pld5", True),
+        ("pcasl_5delay_3d", True),
+        ("tgse_pcasl_5_PLDs", True),
+        ("tgse_pcasl_ve11c_Multidelay", True),
+        ("tgse_pcasl_LT1800_16TI_800", True),
+        ("pcasl_3d_mTI15", True),
+        ("tgse_pcasl_pld1800", False),
+        ("tgse_pcasl_pld2.5", False),
+        ("tgse_pcasl_pld2s", False),
+        ("pcasl_3d_1delay", False),
+        ("3D_TI_asl", False),
+        ("multiband_pcasl", False),
+        ("pcasl_3d", False),
+    ],
+)
+def test_a_name_can_speak_of_several_delays(
+    name: str, several: bool, read: Callable[..., Labeling]
+) -> None:
+    found = read(SiemensProtocol(series_description=name), pairs(1))
+    assert value(found, "PostLabelingDelay") == (None if several else 1.8)
+    assert bool(found.notes) == several
+
+
+# -- research pCASL ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("delays", "repeats", "count"),
+    [
+        (DELAYS, (2, 2, 2, 3, 3), 26),
+        (DELAYS, (1, 1, 1, 1, 1), 12),
+        ((1.0, 2.0), (1, 2), 7),
+    ],
+)
+def test_delays_and_repeats_that_fit(
+    delays: tuple[float, ...],
+    repeats: tuple[int, ...],
+    count: int,
+    read: Callable[..., Labeling],
+) -> None:
+    found = read(several_delays(delays, repeats), [300.0] * count)
+    assert value(found, "PostLabelingDelay") == delays
+    assert value(found, "RepeatsPerDelay") == repeats
+
+
+def test_delays_in_milliseconds(read: Callable[..., Labeling]) -> None:
+    written = several_delays((1.0, 2.0), (1, 1))
+    lines = {**written.lines, "sWipMemBlock.alFree[0]": "1000", "sWipMemBlock.alFree[1]": "2000"}
+    found = read(replace(written, lines=lines), [300.0] * 6)
+    assert value(found, "PostLabelingDelay") == (1.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("delays", "repeats", "count"),
+    [
+        (DELAYS, (2, 2, 2, 3, 3), 18),
+        (DELAYS, (2, 2, 2, 3, 3), 34),
+        ((2.0, 1.0), (2, 2), 10),
+        ((1.0, 8.0), (2, 2), 10),
+        (DELAYS, (2, 2, 2, 6), 26),
+    ],
+    ids=["too few volumes", "too many volumes", "falling", "too long", "a delay without pairs"],
+)
+def test_what_cannot_be_delays_is_not_taken(
+    delays: tuple[float, ...],
+    repeats: tuple[int, ...],
+    count: int,
+    read: Callable[..., Labeling],
+) -> None:
+    found = read(several_delays(delays, repeats), [300.0] * count)
+    assert value(found, "PostLabelingDelay") is None
+    assert value(found, "RepeatsPerDelay") is None
+
+
+def test_the_length_of_a_block_is_known_for_one_version_only(
+    read: Callable[..., Labeling],
+) -> None:
+    other = replace(SiemensProtocol(), sequence=r"%CustomerSeq%\tgse_pcasl_xa30")
+    origin = read(other, pairs(1)).parameters["LabelingDuration"].origin
+    assert origin.startswith("inferred")
+
+
+@pytest.mark.parametrize("blocks", [0, 5, 400])
+def test_an_impossible_number_of_blocks_is_none(
+    blocks: int, read: Callable[..., Labeling]
+) -> None:
+    found = read(SiemensProtocol(labeling_blocks=blocks), pairs(1))
+    assert value(found, "LabelingDuration") is None
+
+
+# -- parts of one acquisition --------------------------------------------------------------------
+
+
+def parts(folder: Path, *protocols: SiemensProtocol) -> list[Part | None]:
+    for place, protocol in enumerate(protocols):
+        target = folder / f"{place}"
+        ve.write(target, STUDY, volumes(pairs(1)), AFFINE, protocol=protocol)
+    return [siemens.read(one).part for one in series(folder)]
+
+
+def test_series_that_differ_in_their_delay_alone_are_parts(tmp_path: Path) -> None:
+    one = SiemensProtocol(post_labeling_delay=1.0, series_number=1)
+    other = replace(one, post_labeling_delay=2.0, series_number=2, series_description="later")
+    first, second = parts(tmp_path, one, other)
+    assert first is not None
+    assert first.by == "delay"
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    "change", [{"labeling_blocks": 60}, {"suppression": 1}, {"sequence": "other_pcasl_ve11c"}]
+)
+def test_another_labelling_is_another_acquisition(change: dict[str, Any], tmp_path: Path) -> None:
+    one = SiemensProtocol(post_labeling_delay=1.0, series_number=1)
+    first, second = parts(
+        tmp_path, one, replace(one, post_labeling_delay=2.0, series_number=2, **change)
+    )
+    assert first != second
+
+
+def test_another_bolus_is_another_acquisition(tmp_path: Path) -> None:
+    first, second = parts(
+        tmp_path,
+        pulsed(bolus=0.7, series_number=1),
+        pulsed(bolus=0.8, inversion_time=2.2, series_number=2),
+    )
+    assert first != second
+
+
+def test_another_slab_is_another_acquisition(tmp_path: Path) -> None:
+    for place, affine in enumerate((AFFINE, AFFINE + np.eye(4, 4, 3))):
+        protocol = SiemensProtocol(series_number=place, post_labeling_delay=1.0 + place)
+        ve.write(tmp_path / f"{place}", STUDY, volumes(pairs(1)), affine, protocol=protocol)
+    first, second = (siemens.read(one).part for one in series(tmp_path))
+    assert first != second
+
+
+def test_only_the_interoperability_export_has_series_of_one_volume(tmp_path: Path) -> None:
+    siemens_xa_classic.write(tmp_path / "classic", STUDY, volumes(pairs(1)), AFFINE)
+    siemens_xa.write(tmp_path / "xa", STUDY, volumes([300.0]), AFFINE, ["CONTROL"])
+    slices = siemens_slices.research(30, "ns", 1.0)
+    siemens_slices.write(tmp_path / "ns", STUDY, volumes([300.0]), AFFINE, slices)
+    found = {one.number: siemens.read(one).part for one in series(tmp_path / "classic")}
+    assert [part.by for part in found.values() if part] == ["volume", "volume"]
+    (enhanced,) = series(tmp_path / "xa")
+    part = siemens.read(enhanced).part
+    assert part is not None
+    assert part.by == "delay"
+    (research,) = series(tmp_path / "ns")
+    part = siemens.read(research).part
+    assert part is not None
+    assert (part.by, part.role) == ("pair", "second")
+
+
+# -- times ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("downwards", [False, True])
+def test_slice_times_are_those_of_dcm2niix(downwards: bool, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    levels = rng.uniform(0, 4000, (12, 14, 6, 2))
+    siemens_xa_classic.write(tmp_path / "dicom", STUDY, levels, AFFINE)
+    if downwards:
+        for folder in (tmp_path / "dicom").iterdir():
+            _turn(sorted(folder.iterdir()))
+    (image,) = convert(tmp_path / "dicom", tmp_path / "nifti")
+    expected = sidecar(image)["SliceTiming"]
+    assert (expected[0] > expected[-1]) == downwards
+    for one in series(tmp_path / "dicom"):
+        times = slice_times(one)
+        assert times is not None
+        np.testing.assert_allclose(times.value, expected, atol=1e-6)
+
+
+def _turn(paths: list[Path]) -> None:
+    """Let the slices be read in the opposite order."""
+    images = [dcmread(path) for path in paths]
+    clocks = [(image.AcquisitionTime, image[0x0021, 0x1104].value) for image in images]
+    for place, (image, (time, shift)) in enumerate(zip(images, clocks[::-1], strict=True)):
+        image.AcquisitionTime, image[0x0021, 0x1104].value = time, shift
+        image.InstanceNumber = len(images) - place
+        image.save_as(paths[place])
+
+
+def test_without_a_protocol_the_standard_tags_serve(tmp_path: Path) -> None:
+    protocol = XaProtocol(labeling_duration=1.5, delays=(2.0,))
+    paths = siemens_xa.write(
+        tmp_path, STUDY, volumes(pairs(1)), AFFINE, ["LABEL", "CONTROL"], protocol=protocol
+    )
+    for path in paths:
+        image = dcmread(path)
+        del image.SharedFunctionalGroupsSequence[0][0x0021, 0x10FE]
+        image.save_as(path)
+    (only,) = series(tmp_path)
+    found = siemens.read(only).parameters
+    assert (found["LabelingDuration"].value, found["PostLabelingDelay"].value) == (1.5, 2.0)
+    assert found["LabelingDuration"].origin == "header (0018,9258)"
+    assert found["PostLabelingDelay"].origin == "header (0021,1189)"
+    assert "BackgroundSuppression" not in found
+
+
+# -- roles ---------------------------------------------------------------------------------------
+
+ASL_TYPE = ("ORIGINAL", "PRIMARY", "ASL", "NONE")
+PLAIN = ("ORIGINAL", "PRIMARY", "M", "ND")
+
+
+@pytest.mark.parametrize(
+    ("name", "image_type", "rule"),
+    [
+        ("tgse_pcasl_pld5", ASL_TYPE, "siemens-asl"),
+        ("asl_3d_tra_p2_iso", PLAIN, "siemens-asl"),
+        ("Parameter_Fit", PLAIN, "siemens-asl"),
+        ("Parameter_Fit", ("DERIVED", "PRIMARY", "ASL"), "siemens-fitted-maps"),
+        ("tgse_pcasl_m0", ASL_TYPE, "siemens-m0"),
+        ("pd_tse_tra", PLAIN, "siemens-m0"),
+        ("M0_asl", ASL_TYPE, "siemens-m0"),
+        ("PWI_asl", ASL_TYPE, "siemens-product-map"),
+        ("Perfusion_Weighted", ("DERIVED", "PRIMARY", "ASL"), "siemens-product-map"),
+        ("MoCoSeries", (*ASL_TYPE, "MOCO"), "siemens-product-map"),
+        ("ns_TE00_TI1700", PLAIN, "siemens-research"),
+        ("tgse_ss_TE00_TI900", PLAIN, "siemens-research"),
+        ("ss_TE00_TI4000", PLAIN, "siemens-research-m0"),
+        ("ns_TE00_TI4000", PLAIN, "siemens-research-m0-other"),
+        ("ep2d_bold_rest", PLAIN, ""),
+        ("t2_tse_tra", PLAIN, ""),
+    ],
+)
+def test_what_a_siemens_series_is_taken_for(
+    name: str, image_type: tuple[str, ...], rule: str
+) -> None:
+    traits = heuristic.rules().Traits("SIEMENS", name, name, image_type, "3D")
+    assert heuristic.rules().role(traits).rule == rule
