@@ -241,3 +241,27 @@ def test_no_leftovers_of_heudiconv(stem: str, real_bids: Converted) -> None:
     beside = {path.name for path in dataset.parent.iterdir()}
     assert beside == {"bids", "bids.key.json"}
     assert (dataset.parent / "bids.key.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_defacing_clears_the_face_and_nothing_else(
+    real_bids: Converted, data_dir: Path, tmp_path: Path
+) -> None:
+    stem = "siemens_xa30_asl2d_t1"
+    archive = data_dir / "zips" / f"{stem}.zip"
+    assert main([str(archive), str(tmp_path / "bids"), "--deface", "--quiet"]) == 0
+    name = "sub-01/anat/sub-01_T1w"
+    before, after = (
+        nib.as_closest_canonical(nib.load(folder / f"{name}.nii.gz"))
+        for folder in (real_bids(stem), tmp_path / "bids")
+    )
+    np.testing.assert_array_equal(before.affine, after.affine)
+    whole, rest = before.get_fdata(), after.get_fdata()
+    cleared = rest != whole
+    assert not rest[cleared].any()
+    # Of the head, the front of the lower half is gone, and the back and the top are not.
+    head = whole > 0.1 * np.percentile(whole, 99)
+    _, y, z = (int(n) for n in np.array(whole.shape) * (0, 0.75, 0.45))
+    assert cleared[:, y:, :z][head[:, y:, :z]].mean() > 0.9
+    assert not cleared[:, : whole.shape[1] // 2, whole.shape[2] // 2 :].any()
+    told = json.loads((tmp_path / f"bids/{name}.json").read_text("utf-8"))
+    assert told["CereflowDefaced"].startswith("quickshear")

@@ -102,7 +102,7 @@ def _add_labels(group: Any) -> None:
     )
     group.add_argument("--keep-ages", action="store_true", help="write ages above 89 as they are")
     group.add_argument(
-        "--deface", action="store_true", help="remove the face from T1w images (needs quickshear)"
+        "--deface", action="store_true", help="remove the face from T1w images"
     )
 
 

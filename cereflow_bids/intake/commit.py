@@ -54,9 +54,9 @@ def _place(key: KeyFile, study: Examination) -> Place | None:
     return Place(str(key.entries[study.patient.key]["label"]), found["session"])
 
 
-def fingerprint(study: Examination, answers: Answers, keep_ages: bool) -> str:
-    """Return what the result depends on: the images, the answers, the version."""
-    text = f"{study.digest} {_told(answers)} {keep_ages} {__version__}"
+def fingerprint(study: Examination, answers: Answers, privacy: tuple[bool, bool]) -> str:
+    """Return what the result depends on: images, answers, ages and faces, the version."""
+    text = f"{study.digest} {_told(answers)} {privacy} {__version__}"
     return sha256(text.encode()).hexdigest()[:24]
 
 

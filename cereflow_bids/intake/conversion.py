@@ -21,7 +21,7 @@ from cereflow_bids.intake import commit, dataset, heuristic, pending, survey
 from cereflow_bids.intake.answers import Answers
 from cereflow_bids.intake.archives import Limits, check_inputs
 from cereflow_bids.intake.moving import discard
-from cereflow_bids.intake.preparation import Prepared, finish, prepare, told
+from cereflow_bids.intake.preparation import Options, Prepared, finish, prepare, told
 from cereflow_bids.intake.privacy import KeyFile
 from cereflow_bids.intake.sources import Sources
 from cereflow_bids.intake.staging import staging_folder
@@ -82,6 +82,12 @@ class ConversionOptions:
     nprocs: int = 1
     limits: Limits = field(default_factory=Limits)
     progress: Callable[[Progress], None] = _silent
+
+    @property
+    def preparation(self) -> Options:
+        """What the preparation of one study has to know."""
+        at_once = min(_MOST_AT_ONCE, (os.cpu_count() or 1) // max(self.nprocs, 1))
+        return Options(self.answers, self.deface, max(at_once, 1))
 
 
 @dataclass(frozen=True)
@@ -214,13 +220,13 @@ def _convert_inputs(
         jobs = _jobs(patients, target, options, outcome)
         sources.expect(Counter(p for job in jobs if not job.kept for p in job.examination.inputs))
 
-        at_once = min(_MOST_AT_ONCE, (os.cpu_count() or 1) // max(options.nprocs, 1)) or 1
+        how = options.preparation
 
         def work(job: _Job) -> Prepared:
             folder = staging / f"study-{job.number:06d}"
             if job.kept is not None:
-                return finish(job.kept, folder, options.answers, job.examination.where)
-            return prepare(job.examination, sources, folder, options.answers, at_once=at_once)
+                return finish(job.kept, folder, how, job.examination.where)
+            return prepare(job.examination, sources, folder, how)
 
         for number, (job, result) in enumerate(_in_order(pool, work, jobs, options.nprocs), 1):
             place = _commit(job, result, target, options, outcome)
@@ -275,7 +281,9 @@ def _jobs(
             if chosen and not study.has_asl:
                 outcome.notes.append(f"{study.where}: a study without ASL was left out.")
         for study in chosen or studies:
-            fingerprint = commit.fingerprint(study, options.answers, options.keep_ages)
+            fingerprint = commit.fingerprint(
+                study, options.answers, (options.keep_ages, options.deface)
+            )
             known = commit.known(key, study)
             same = known.get("content") == study.digest and "done" in known
             told_all = known.get("done") == fingerprint or not options.answers.any
@@ -338,7 +346,7 @@ def _finish_pending(
     for number, (kept, place) in enumerate(waiting, start=1):
         folder = staging / f"study-{number:06d}"
         try:
-            prepared = finish(kept, folder, options.answers, place)
+            prepared = finish(kept, folder, options.preparation, place)
             outcome.runs += commit.move_finished(prepared, place, target)
             outcome.notes += [f"{place}: {note}" for note in prepared.notes]
         except Exception as error:  # noqa: BLE001 - one study's trouble stops nobody else

@@ -34,7 +34,8 @@ _README = """\
 Converted from vendor DICOM by cereflow_bids {version}. Each `_asl.json` tells under
 "CereflowOrigins" where every labelling parameter comes from: the DICOM header, the command line,
 or an inference from the images. Names, dates and identifiers were left out; the file that joins
-labels to patients is kept outside this folder. Anatomical images are not defaced.
+labels to patients is kept outside this folder. An anatomical image is defaced only where its
+sidecar says so under "CereflowDefaced".
 
 `derivatives/console` holds CBF maps that the scanner's own software computed, as exported.
 They are kept for comparison and are not raw data.

@@ -30,13 +30,30 @@ class Prepared:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a study is prepared.
+
+    Attributes
+    ----------
+    answers
+        What the user says of the labelling.
+    deface
+        Whether faces are removed from T1w images; one where that fails is left out.
+    at_once
+        Processes that one conversion may use.
+    """
+
+    answers: Answers
+    deface: bool = False
+    at_once: int = 1
+
+
 def prepare(
     examination: Examination,
     sources: Sources,
     folder: Path,
-    answers: Answers,
-    *,
-    at_once: int = 1,
+    options: Options,
 ) -> Prepared:
     """Convert one examination into `folder`.
 
@@ -48,10 +65,8 @@ def prepare(
         The inputs.
     folder
         A folder of its own in the staging folder; made.
-    answers
-        What the user says of the labelling.
-    at_once
-        Processes that one conversion may use.
+    options
+        What to assume and how to work.
 
     Raises
     ------
@@ -63,7 +78,7 @@ def prepare(
         series = _borrow(examination, sources)
         try:
             chosen, known, notes = reading.choose(series, examination.where)
-            files = heuristic.convert(chosen, folder / "work", at_once)
+            files = heuristic.convert(chosen, folder / "work", options.at_once)
         finally:
             for position in examination.inputs:
                 sources.release(position)
@@ -71,24 +86,29 @@ def prepare(
             read_scan(one, files[source.uid], source.patient.identifiers)
             for one, source in zip(known, chosen, strict=True)
         ]
-        return _publish(scans, folder, answers, notes)
+        return _publish(scans, folder, options, notes)
     except Exception as error:
         raise told(error, examination.where) from error
 
 
-def finish(kept: Path, folder: Path, answers: Answers, where: str) -> Prepared:
+def finish(kept: Path, folder: Path, options: Options, where: str) -> Prepared:
     """Complete a study whose converted series were kept in the folder `kept`."""
     try:
         folder.mkdir(parents=True)
-        return _publish(pending.read(kept), folder, answers, [])
+        return _publish(pending.read(kept), folder, options, [])
     except Exception as error:
         raise told(error, where) from error
 
 
 def _publish(
-    scans: Sequence[Scan], folder: Path, answers: Answers, notes: Sequence[str]
+    scans: Sequence[Scan], folder: Path, options: Options, notes: Sequence[str]
 ) -> Prepared:
-    runs, said = study.publish(scans, folder / "bids", NOBODY, answers)
+    if options.deface:
+        from cereflow_bids.intake.defacing import without_faces
+
+        scans, faced = without_faces(scans, folder / "work")
+        notes = (*notes, *faced)
+    runs, said = study.publish(scans, folder / "bids", NOBODY, options.answers)
     if any(run.missing for run in runs):
         pending.write(scans, folder / "pending")
     shutil.rmtree(folder / "work", ignore_errors=True)
@@ -111,7 +131,8 @@ def _borrow(examination: Examination, sources: Sources) -> list[Series]:
 def told(error: Exception, where: str) -> CereflowError:
     """Return any error without what it says: that can name a path or quote a header."""
     if isinstance(error, CereflowError):
-        place = f"{where}, {error.where}" if error.where not in ("", where) else where
+        place = error.where if error.where.startswith(where) else f"{where}, {error.where}"
+        place = place.removesuffix(", ")
         return type(error)(error.what, where=place, fix=error.fix)
     if isinstance(error, OSError):
         return InputError(

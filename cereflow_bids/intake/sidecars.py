@@ -9,6 +9,7 @@ from cereflow_bids.intake.protocol import Parameter, Parameters
 ORIGINS = "CereflowOrigins"
 SCALING = "CereflowScaling"
 SERIES = "CereflowSeries"
+DEFACED = "CereflowDefaced"
 
 # Free text (descriptions, protocol and institution names), dates, times and numbers of machines
 # are left out because they can hold, or lead to, a person.

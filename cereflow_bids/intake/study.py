@@ -99,7 +99,10 @@ class _Layout:
 
 
 def publish(
-    scans: Sequence[Scan], target: Path, place: Place, answers: Answers
+    scans: Sequence[Scan],
+    target: Path,
+    place: Place,
+    answers: Answers,
 ) -> tuple[list[RunSummary], list[str]]:
     """Write one study to `target`, complete but for what nobody knows.
 
@@ -272,6 +275,8 @@ def _write_plain(path: str, scan: Scan, target: Path) -> RunSummary:
     suffix = path.rsplit("_", 1)[-1]
     images.publish(scan.files[0], target / f"{path}.nii.gz")
     sidecar = sidecars.allowed(scan.sidecars[0], suffix)
+    if how := scan.sidecars[0].get(sidecars.DEFACED):
+        sidecar[sidecars.DEFACED] = how
     if path.startswith(CONSOLE.as_posix()):
         sidecar["Description"] = _MAPS[suffix]
         if units := _UNITS.get((scan.known.vendor, suffix)):
