@@ -219,6 +219,36 @@ def test_delays_in_the_names_of_the_series(tmp_path: Path) -> None:
     assert validator_errors(dataset) == []
 
 
+@pytest.mark.parametrize("given", [(1.0, 2.0), (1.0, 1.5, 2.0, 2.5)])
+def test_delays_that_do_not_fit_the_series_are_not_spread_over_its_pairs(
+    given: tuple[float, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, dataset = tmp_path / "in", tmp_path / "bids"
+    for number in (1903, 2003, 2103):
+        protocol = philips.PhilipsProtocol(source_number=number)
+        target = files / str(number)
+        philips.write_source(target, STUDY, heads(ONE_DELAY), AFFINE, protocol=protocol)
+    assert convert(zipped(files), dataset, "--post-labeling-delay", *given, *DURATION) == 3
+    said = capsys.readouterr().out
+    assert said.count("PENDING PostLabelingDelay:") == 3
+    assert f"{len(given)} values do not fit a series of one delay" in said
+    assert all("PostLabelingDelay" not in sidecar(dataset, f"run-{n}_asl") for n in (1, 2, 3))
+
+
+def test_delays_count_again_where_all_were_scanned_twice(tmp_path: Path) -> None:
+    files, dataset = tmp_path / "in", tmp_path / "bids"
+    written = write_delays(files, ("SOURCE - pCASL",) * 4)
+    options = ("--post-labeling-delay", 1.0, 2.0, *DURATION)
+    assert convert(zipped(files), dataset, *options) == 0
+    assert images(dataset) == {"sub-01_run-1_asl.nii.gz", "sub-01_run-2_asl.nii.gz"}
+    for run in (1, 2):
+        asl = sidecar(dataset, f"run-{run}_asl")
+        assert asl["PostLabelingDelay"] == [0, 0, 1.0, 1.0, 0, 0, 2.0, 2.0]
+        found = perfusion(dataset, f"run-{run}_asl")
+        assert found == pytest.approx(written[8 * (run - 1) : 8 * run], abs=0.02)
+    assert validator_errors(dataset) == []
+
+
 def test_two_series_of_one_delay_stay_two_runs(tmp_path: Path) -> None:
     files, dataset = tmp_path / "in", tmp_path / "bids"
     write_delays(files, ("SOURCE - pCASL",) * 2)

@@ -42,11 +42,15 @@ def group(asl: Sequence[Known], answers: Answers) -> list[list[Known]]:
 
 
 def delays(members: Sequence[Known], answers: Answers) -> list[float] | None:
-    """Return one delay per series of an acquisition, s, or None where one of them is unknown."""
+    """Return one delay per series of an acquisition, s, or None where one of them is unknown.
+
+    Delays that the user gives count again from the first where there are several times as many
+    series.
+    """
     found = [_delay(known, answers) for known in members]
     offered = _offered(members[0], answers)
-    if isinstance(offered, tuple) and len(offered) == len(members) and None in found:
-        return [float(value) for value in offered]
+    if isinstance(offered, tuple) and len(members) % len(offered) == 0 and None in found:
+        return [float(value) for value in offered] * (len(members) // len(offered))
     return None if None in found else [float(value) for value in found if value is not None]
 
 

@@ -168,7 +168,7 @@ def _arrays(done: Completed, found: Assembly, several: bool) -> Completed:
     if several and DELAY in parameters and isinstance(parameters[DELAY].value, tuple):
         index, problem = _repeats(parameters, found)
         conflicts += [problem] if problem else []
-        missing += [REPEATS] if index is None else []
+        missing += [REPEATS] if index is None and not _has_one_delay(found) else []
     conflicts += _gaps(parameters, found)
     for key in (DELAY, DURATION):
         value = parameters[key].value if key in parameters else None
@@ -202,6 +202,11 @@ def excitations(found: Assembly, parameters: Parameters) -> list[int]:
 def _repeats(parameters: Parameters, found: Assembly) -> tuple[tuple[int, ...] | None, str]:
     """Tell which volume has which of several delays in one series, and what speaks against it."""
     delays, units = parameters[DELAY].value, found.units
+    if _has_one_delay(found):
+        return None, (
+            f"{DELAY}: {len(delays)} values do not fit a series of one delay; give one value per "
+            "series of the acquisition, in the order of their numbers"
+        )
     given = parameters.get(REPEATS)
     if given is None:
         if len(delays) == units:
@@ -215,6 +220,11 @@ def _repeats(parameters: Parameters, found: Assembly) -> tuple[tuple[int, ...] |
             f"{REPEATS}: {listed} do not fit {len(delays)} delays and {units} pairs in the series"
         )
     return repeated(found.order.types, counts), ""
+
+
+def _has_one_delay(found: Assembly) -> bool:
+    """Tell whether the series cannot hold several delays: Philips' multiphase tells its own."""
+    return len(found.scans) == 1 and found.scans[0].known.vendor == "philips"
 
 
 def _gaps(parameters: Parameters, found: Assembly) -> list[str]:
