@@ -174,6 +174,8 @@ _GE = (
 _MAGNITUDE = {"M_SE", "M_FFE", "M"}
 # What the scanner puts before the name of the protocol.
 _SOURCE = re.compile("source", re.IGNORECASE)
+# Not "PD_TSE": on these scanners that is a clinical scan.
+_M0_ALONE = re.compile(r"(?:^|[^a-z0-9])m0(?:scan)?(?![a-z0-9])", re.IGNORECASE)
 
 
 def _is_philips_source(traits: Traits) -> bool:
@@ -201,8 +203,8 @@ _PHILIPS = (
         "philips",
         "philips-m0",
         M0SCAN,
-        lambda t: _is_philips_source(t) and bool(_M0_NAME.search(t.description)),
-        "an ASL series with `m0` in its description",
+        lambda traits: bool(_M0_ALONE.search(traits.description)),
+        "description has `m0`",
         "a separate M0 series",
         WRITTEN,
     ),
@@ -306,8 +308,8 @@ _SIEMENS = (
         "siemens",
         "siemens-m0",
         M0SCAN,
-        lambda traits: bool(_M0_NAME.search(traits.description)),
-        "description has `m0` or `pd_tse`",
+        lambda t: bool(_M0_NAME.search(t.description)) or t.description.upper().startswith("M0"),
+        "description begins with `m0`, or has the word `m0` or `pd_tse`",
         "a separate M0 series",
         REAL,
     ),

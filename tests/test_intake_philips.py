@@ -21,6 +21,7 @@ from cereflow_bids.cli.convert import main
 from cereflow_bids.demo.writers import philips
 from cereflow_bids.demo.writers.dicom import pack
 from cereflow_bids.demo.writers.study import Identity, Study
+from cereflow_bids.intake import heuristic
 from cereflow_bids.intake.series import index
 from cereflow_bids.intake.vendors import philips as reader
 from cereflow_bids.resources import packaged_folder
@@ -535,6 +536,38 @@ def test_phases_without_their_times_are_refused(
     strip(files, "TriggerTime")
     assert convert(files, dataset, "--post-labeling-delay", 0.3, 0.55, 0.8) == 1
     assert "not the trigger time (0018,1060)" in capsys.readouterr().err
+
+
+# -- recognition ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("description", "protocol_name", "image_type", "rule"),
+    [
+        ("WIP SOURCE - 3DpCASL", "WIP SOURCE - 3DpCASL", "M_SE M SE", "philips-source"),
+        ("SOURCE - ASL_MultiPhase", "SOURCE - ASL_MultiPhase", "M_FFE M FFE", "philips-source"),
+        ("SOURCE - pCASL", "SOURCE - pCASL", "PERFUSION NONE", "philips-source"),
+        ("renamed", "WIP SOURCE - pCASL", "PERFUSION NONE", "philips-source"),
+        ("pCASL", "pCASL", "M_FFE M FFE", "philips-source"),
+        ("pCASL", "pCASL", "PERFUSION NONE", "philips-console-cbf"),
+        ("3DpCASL", "WIP 3DpCASL", "PERFUSION_FFE PERFUSION FFE", "philips-console-cbf"),
+        ("M0 3DpCASL", "M0 3DpCASL", "M_SE M SE", "philips-m0"),
+        ("WIP M0", "WIP M0", "M_FFE M FFE", "philips-m0"),
+        ("M0", "M0", "PROTON_DENSITY NONE", "philips-m0"),
+        ("PD_TSE", "PD_TSE", "M_SE M SE", ""),
+        ("DSC perfusion", "DSC perfusion", "M_FFE M FFE", ""),
+        ("sT1W_3D_TFE", "sT1W_3D_TFE", "M_FFE M FFE", "t1w-3d"),
+    ],
+)
+def test_rule_by_which_a_series_is_recognised(
+    description: str, protocol_name: str, image_type: str, rule: str
+) -> None:
+    rules = heuristic.rules()
+    kinds = ("ORIGINAL", "PRIMARY", *image_type.split())
+    found = rules.role(
+        rules.Traits("Philips Medical Systems", description, protocol_name, kinds, "3D")
+    )
+    assert found.rule == rule
 
 
 # -- the heuristic alone -------------------------------------------------------------------------
