@@ -168,6 +168,25 @@ def test_an_impossible_number_of_blocks_is_none(
     assert value(found, "LabelingDuration") is None
 
 
+def test_volumes_of_single_slices_are_counted_as_volumes(tmp_path: Path) -> None:
+    """Export the mosaics of a research scan slice by slice, as some archives do."""
+    protocol = several_delays((1.0, 2.0), (1, 2))
+    mosaic = ve.write(tmp_path / "ve", STUDY, volumes([300.0] * 8), AFFINE, protocol=protocol)
+    private = dcmread(mosaic[0])
+    plain = siemens_slices.SliceProtocol(
+        15, "tgse_pcasl", image_type=("ORIGINAL", "PRIMARY", "ASL")
+    )
+    for path in siemens_slices.write(
+        tmp_path / "slices", STUDY, volumes([300.0] * 8), AFFINE, plain
+    ):
+        image = dcmread(path)
+        block = image.private_block(0x0029, "SIEMENS CSA HEADER", create=True)
+        block.add_new(0x20, "OB", private[0x0029, 0x1020].value)
+        image.save_as(path)
+    (found,) = series(tmp_path / "slices")
+    assert value(siemens.read(found), "RepeatsPerDelay") == (1, 2)
+
+
 # -- parts of one acquisition --------------------------------------------------------------------
 
 
@@ -235,6 +254,17 @@ def test_only_the_interoperability_export_has_series_of_one_volume(tmp_path: Pat
 # -- times ---------------------------------------------------------------------------------------
 
 
+def test_a_3d_volume_has_no_slice_times(tmp_path: Path) -> None:
+    siemens_xa_classic.write(tmp_path, STUDY, volumes(pairs(1)), AFFINE)
+    for path in tmp_path.rglob("*.dcm"):
+        image = dcmread(path)
+        image.MRAcquisitionType = "3D"
+        image.save_as(path)
+    for one in series(tmp_path):
+        assert slice_times(one) is not None
+        assert "SliceTiming" not in siemens.read(one).parameters
+
+
 @pytest.mark.parametrize("downwards", [False, True])
 def test_slice_times_are_those_of_dcm2niix(downwards: bool, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
@@ -295,6 +325,7 @@ PLAIN = ("ORIGINAL", "PRIMARY", "M", "ND")
         ("tgse_pcasl_m0", ASL_TYPE, "siemens-m0"),
         ("pd_tse_tra", PLAIN, "siemens-m0"),
         ("M0_asl", ASL_TYPE, "siemens-m0"),
+        ("m0tra_3d", PLAIN, "siemens-m0"),
         ("PWI_asl", ASL_TYPE, "siemens-product-map"),
         ("Perfusion_Weighted", ("DERIVED", "PRIMARY", "ASL"), "siemens-product-map"),
         ("MoCoSeries", (*ASL_TYPE, "MOCO"), "siemens-product-map"),

@@ -58,8 +58,9 @@ def read(series: Series) -> Labeling:
     if DELAY in found and isinstance(found[DELAY].value, tuple):
         delays, note = _delays(series, found[DELAY].value, types)
         notes += note
-    if is_volume(series) and (times := slice_times(series)) is not None:
-        found["SliceTiming"] = times
+    if is_volume(series) and series.acquisition_type.upper() == "2D":
+        times = slice_times(series)
+        found |= {} if times is None else {"SliceTiming": times}
     return Labeling(
         found,
         types,

@@ -145,7 +145,8 @@ def _several_research(series: Series, protocol: Mapping[str, str]) -> dict[str, 
     rising = all(one < other for one, other in pairwise(delays))
     possible = all(_SHORTEST <= delay <= _LONGEST for delay in delays)
     repeats = tuple(pairs[:several])
-    unpaired = len(series.images) - 2 * sum(repeats)
+    places = {image.position for image in series.images}
+    unpaired = len(series.images) // len(places) - 2 * sum(repeats)
     if several < 2 or not (rising and possible) or min(repeats) < 1:
         return None
     if not 0 <= unpaired <= _MOST_UNPAIRED:
