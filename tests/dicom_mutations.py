@@ -16,6 +16,8 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 
 CANARY = b"CANARYHIDDEN"
+# In what a series is called: its owner may see it again among the series that wait.
+DESCRIBED = b"CANARYDESCRIBED"
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OW", b"SQ", b"UC", b"UN", b"UR", b"UT"}
 _UNDEFINED = 0xFFFFFFFF
 _PIXELS = 0x7FE00010
@@ -70,8 +72,14 @@ VALUES: dict[str, tuple[bytes, ...]] = {
     "SpecificCharacterSet": (b"nonsense", b"GB18030 ", b"ISO 2022 IR 87", b"", b"\\\\"),
     "Manufacturer": (b"", b"GE", b"Agfa", b"SIEMENS HEALTHINEERS", b"Philips "),
     "ImageType": (b"", b"DERIVED ", b"\\\\\\ ", b"ORIGINAL\\PRIMARY\\ASL ", b"x" * 200),
-    "SeriesDescription": (b"", CANARY + b"\n{}%s ", b"../../CANARYHIDDEN", b"CANARY" * 100, b"T1"),
-    "ProtocolName": (b"", CANARY, b"{CANARYHIDDEN:>999999999} ", b"\x00\xff" * 8),
+    "SeriesDescription": (
+        b"",
+        DESCRIBED + b"\n{}%s ",
+        b"../../" + DESCRIBED,
+        DESCRIBED * 50,
+        b"T1",
+    ),
+    "ProtocolName": (b"", DESCRIBED, b"{%s:>999999999} " % DESCRIBED, b"\x00\xff" * 8),
     "Modality": (b"CT", b"", b"SR"),
     "MRAcquisitionType": (b"2D", b"", b"4D"),
     "SoftwareVersions": (b"", b"15\\x", b"\xff\xfe"),

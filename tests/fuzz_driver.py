@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+import dicom_mutations
 import mutations
 import numpy as np
 from identity import contents
@@ -176,8 +177,13 @@ def _plain(name: str) -> str:
 def _leaked(work: Path) -> Iterator[str]:
     """Yield every file in or beside the dataset in which a canary is; the key must hold some."""
     for path, content in contents(work):
-        if _WORD in content.lower() and path.name != _KEY:
-            yield f"a canary in {path.relative_to(work)}"
+        name = path.relative_to(work).as_posix()
+        found = content.lower()
+        if name.startswith("bids.pending/") and path.name == "series.json":
+            # Which only its owner may read, and finds his series in by their descriptions.
+            found = found.replace(dicom_mutations.DESCRIBED.lower(), b"")
+        if _WORD in found and name != _KEY:
+            yield f"a canary in {name}"
 
 
 @contextlib.contextmanager
