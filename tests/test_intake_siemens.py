@@ -79,10 +79,13 @@ def test_five_delays_and_unequal_repeats_from_the_protocol(tmp_path: Path) -> No
     assert validator_errors(dataset) == []
 
 
-def test_five_delays_of_which_the_header_is_silent(tmp_path: Path) -> None:
+def test_five_delays_of_which_the_header_is_silent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ve(tmp_path / "dicom", FIVE_DELAYS, several_delays(DELAYS))
     code, dataset = convert(tmp_path / "dicom")
     assert code == 3
+    assert "its header holds none of them" in capsys.readouterr().out
     (entry,) = pending(dataset)
     assert "PostLabelingDelay" in entry["missing"]
     assert "PostLabelingDelay" not in sidecar(dataset)

@@ -90,14 +90,17 @@ def continuous(series: Series, protocol: Mapping[str, str]) -> Timing:
     else:
         timing = _product(series, protocol)
     stated = timing.found.get(DELAY)
-    if stated is None or isinstance(stated.value, tuple) or not _named_several(series):
+    if timing.notes or not _named_several(series):
         return timing
-    del timing.found[DELAY]
+    if stated is not None and isinstance(stated.value, tuple):
+        return timing
+    holds = "none of them" if stated is None else f"one ({stated.value:g} s)"
     note = (
-        f"The name of the series speaks of several delays, its header holds one "
-        f"({stated.value:g} s): give all of them, and the pairs of each."
+        f"The name of the series speaks of several delays, its header holds {holds}: give all "
+        "delays, and how many pairs each has."
     )
-    return Timing(timing.found, (*timing.notes, note))
+    left = {key: value for key, value in timing.found.items() if key != DELAY}
+    return Timing(left, (note,))
 
 
 def _named_several(series: Series) -> bool:
