@@ -500,7 +500,7 @@ def test_untagged_images_in_unknown_order_are_refused(
     without_private_elements(files)
     assert convert(files, dataset, "--post-labeling-delay", 2.0, *DURATION) == 1
     said = capsys.readouterr().err
-    assert "do not say which are controls and which are labels" in said
+    assert "does not tell controls from labels" in said
     assert not dataset.exists()
 
 
@@ -536,6 +536,23 @@ def test_phases_without_their_times_are_refused(
     strip(files, "TriggerTime")
     assert convert(files, dataset, "--post-labeling-delay", 0.3, 0.55, 0.8) == 1
     assert "not the trigger time (0018,1060)" in capsys.readouterr().err
+
+
+def test_enhanced_frames_that_their_indices_do_not_tell_apart_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pydicom import dcmread
+
+    files, dataset = tmp_path / "in", tmp_path / "bids"
+    (path,) = philips.write_source(files, STUDY, heads(ONE_DELAY), AFFINE, enhanced=True)
+    image = dcmread(path)
+    del image.DimensionIndexSequence[-1]
+    for group in image.PerFrameFunctionalGroupsSequence:
+        content = group.FrameContentSequence[0]
+        content.DimensionIndexValues = content.DimensionIndexValues[:-1]
+    image.save_as(path)
+    assert convert(files, dataset, "--post-labeling-delay", 2.0, *DURATION) == 1
+    assert "does not tell controls from labels" in capsys.readouterr().err
 
 
 # -- recognition ---------------------------------------------------------------------------------

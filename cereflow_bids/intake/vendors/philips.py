@@ -267,10 +267,10 @@ def _refuse_unknown_order(series: Series) -> None:
     phases = len({frozenset(found) for found in times.values()}) > 1
     if frames or phases or (number(series.header, NUMBER_OF_PHASES) or 1) > 1:
         raise InputError(
-            "The images do not say which are controls and which are labels: (2005,1429) was "
-            "removed, and their order does not tell.",
+            "The header does not tell controls from labels, or not in which order the images are: "
+            "(2005,1429) was removed, or the frames' dimension indices do not tell them apart.",
             where=f"series {series.number}",
-            fix="export the series again with its private elements, which hold no name.",
+            fix="export the series as classic DICOM, with its private elements.",
         )
 
 

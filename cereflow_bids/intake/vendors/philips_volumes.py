@@ -20,6 +20,7 @@ from cereflow_bids.intake.series import Series, functional_value
 
 TYPES = {"LABEL": "label", "CONTROL": "control", "M_ZERO_SCAN": "m0scan"}
 _OWN = (0x2005, 0x140F)
+_PHASE_NUMBER = (0x2001, 0x1008)
 _STACK = (0x00209056, 0x00209057)
 _FIRST_OF_OWN_ORDER = 11
 
@@ -43,7 +44,8 @@ class _Frame(NamedTuple):
     context: str
     place: float
     trigger: float | None
-    dimensions: tuple[int, ...]
+    phase: int = 0
+    dimensions: tuple[int, ...] = ()
 
 
 def volumes(series: Series) -> list[Volume]:
@@ -58,7 +60,7 @@ def _classic(series: Series) -> list[Volume]:
     for image in series.images:
         for tag in image.tags:
             place = _place(image.orientation, image.position)
-            frame = _Frame(tag.repeat, tag.context.upper(), place, image.trigger_time, ())
+            frame = _Frame(tag.repeat, tag.context.upper(), place, image.trigger_time)
             stacks[frame.repeat, frame.context].append(frame)
     found = [volume for frames in stacks.values() for volume in _phases(frames)]
     return sorted(found, key=lambda one: (one.repeat, one.kind == "label", one.phase))
@@ -86,21 +88,40 @@ def _volume(members: Sequence[_Frame], phase: int) -> Volume:
 
 
 def _enhanced(header: Any, software: str) -> list[Volume]:
-    """Group the frames by their dimension indices other than those of the stack of slices."""
+    """Group the frames by what dcm2niix sorts them by.
+
+    Nothing is returned where that leaves open which frame is which: it mixes slices then.
+    """
     pointers = [
-        int(item.DimensionIndexPointer)
+        int(item.get("DimensionIndexPointer") or 0)
         for item in header.get("DimensionIndexSequence") or ()
-        if "DimensionIndexPointer" in item
     ]
     frames = list(_frames(header))
-    if not frames or any(len(frame.dimensions) < len(pointers) for frame in frames):
+    if not frames or not pointers or any(len(f.dimensions) < len(pointers) for f in frames):
         return []
     kept = [number for number, pointer in enumerate(pointers) if pointer not in _STACK]
+    release = re.match(r"\d+", software.strip())
+    own_order = release is not None and int(release[0]) >= _FIRST_OF_OWN_ORDER
     stacks: dict[tuple[int, ...], list[_Frame]] = defaultdict(list)
     for frame in frames:
-        stacks[tuple(frame.dimensions[number] for number in kept)].append(frame)
-    order = sorted(stacks, key=lambda key: _rank(stacks[key][0], key, software))
-    return _numbered([stacks[key] for key in order])
+        # The last dimension changes most slowly.
+        indices = tuple(frame.dimensions[number] for number in reversed(kept))
+        stacks[_own_rank(frame) if own_order else indices].append(frame)
+    if not all(_is_volume(found) for found in stacks.values()):
+        return []
+    return _numbered([stacks[rank] for rank in sorted(stacks)])
+
+
+def _own_rank(frame: _Frame) -> tuple[int, ...]:
+    fourth = frame.dimensions[3] if len(frame.dimensions) > 3 else 0
+    return (frame.repeat, fourth, int(frame.context == "LABEL"), frame.phase)
+
+
+def _is_volume(frames: Sequence[_Frame]) -> bool:
+    """Tell whether frames are the slices of one volume."""
+    places = {frame.place for frame in frames}
+    same = len({(frame.repeat, frame.context) for frame in frames}) == 1
+    return same and len(places) == len(frames)
 
 
 def _rank(frame: _Frame, key: tuple[int, ...], software: str) -> tuple[int, ...]:
@@ -145,6 +166,7 @@ def _frames(header: Any) -> Iterator[_Frame]:
             context,
             _place(orientation, position),
             _trigger(group, own),
+            int(number(own, _PHASE_NUMBER) or 0),
             tuple(
                 int(n) for n in (dimensions if not isinstance(dimensions, int) else [dimensions])
             ),
