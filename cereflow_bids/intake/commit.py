@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cereflow_bids import __version__
 from cereflow_bids.intake import dataset, moving, pending, sessions
 from cereflow_bids.intake.answers import Answers
-from cereflow_bids.intake.preparation import Prepared
+from cereflow_bids.intake.preparation import Options, Prepared
 from cereflow_bids.intake.privacy import KeyFile, anonymous
 from cereflow_bids.intake.staging import dataset_lock
 from cereflow_bids.intake.study import Place, RunSummary
@@ -54,10 +54,19 @@ def _place(key: KeyFile, study: Examination) -> Place | None:
     return Place(str(key.entries[study.patient.key]["label"]), found["session"])
 
 
-def fingerprint(study: Examination, answers: Answers, privacy: tuple[bool, bool]) -> str:
-    """Return what the result depends on: images, answers, ages and faces, the version."""
-    text = f"{study.digest} {_told(answers)} {privacy} {__version__}"
-    return sha256(text.encode()).hexdigest()[:24]
+class Mark(NamedTuple):
+    """What a result depends on: a digest of images, answers and version; ages and faces."""
+
+    answers: str
+    privacy: str
+
+
+def mark(study: Examination, target: Target, options: Options) -> Mark:
+    """Return the mark that a study gets in the key file when it is done."""
+    text = f"{study.digest} {_told(options.answers)} {__version__}"
+    kept = {"ages": target.keep_ages, "faces": not options.deface}
+    shown = " and ".join(name for name, whether in kept.items() if whether)
+    return Mark(sha256(text.encode()).hexdigest()[:24], f"kept: {shown or 'neither'}")
 
 
 def _told(answers: Answers) -> str:
@@ -70,7 +79,7 @@ def move(
     study: Examination,
     patient: Sequence[Examination],
     target: Target,
-    mark: str,
+    done: Mark,
 ) -> tuple[Place, list[RunSummary]]:
     """Give a prepared study its place and move it in.
 
@@ -85,8 +94,8 @@ def move(
         Its examination, and all of the same patient, which decide about sessions.
     target
         Where to.
-    mark
-        Its `fingerprint`.
+    done
+        Its mark.
 
     Returns
     -------
@@ -113,7 +122,12 @@ def move(
         dataset.write_top_level(target.bids_dir, {place.label: study.patient}, target.keep_ages)
         dataset.write_console_description(target.bids_dir)
         _list_pending(prepared, place.folder, runs, target.bids_dir)
-        books |= {"series": sorted(study.series), "content": study.digest, "done": mark}
+        books |= {
+            "series": sorted(study.series),
+            "content": study.digest,
+            "done": done.answers,
+            "privacy": done.privacy,
+        }
         key.write()
     return place, runs
 

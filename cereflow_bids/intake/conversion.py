@@ -7,22 +7,21 @@ at all, and one study's failure never stops the others.
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from cereflow_bids.errors import CereflowError, InputError, UsageError
-from cereflow_bids.intake import commit, dataset, heuristic, pending, survey
+from cereflow_bids.intake import commit, dataset, pending, survey
 from cereflow_bids.intake.answers import Answers
 from cereflow_bids.intake.archives import Limits, check_inputs
+from cereflow_bids.intake.jobs import Job, plan
 from cereflow_bids.intake.moving import discard
+from cereflow_bids.intake.parallel import in_order, workers
 from cereflow_bids.intake.preparation import Options, Prepared, finish, prepare, told
-from cereflow_bids.intake.privacy import KeyFile
 from cereflow_bids.intake.sources import Sources
 from cereflow_bids.intake.staging import staging_folder
 from cereflow_bids.intake.study import RunSummary
@@ -30,8 +29,6 @@ from cereflow_bids.intake.survey import Examination
 
 # One study has few large series: more processes would have nothing to do.
 _MOST_AT_ONCE = 2
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 
 class Progress(NamedTuple):
@@ -215,20 +212,24 @@ def _convert_inputs(
     outcome: _Outcome,
 ) -> None:
     sources = Sources(inputs, staging, options.limits)
-    with _workers(options.nprocs) as pool:
+    with workers(options.nprocs) as pool:
         patients = _survey(sources, pool, options, outcome)
-        jobs = _jobs(patients, target, options, outcome)
+        planned = plan(patients, target, options.preparation)
+        outcome.notes += planned.notes
+        outcome.runs += planned.waiting
+        outcome.unchanged = planned.unchanged
+        jobs = planned.jobs
         sources.expect(Counter(p for job in jobs if not job.kept for p in job.examination.inputs))
 
         how = options.preparation
 
-        def work(job: _Job) -> Prepared:
+        def work(job: Job) -> Prepared:
             folder = staging / f"study-{job.number:06d}"
             if job.kept is not None:
                 return finish(job.kept, folder, how, job.examination.where)
             return prepare(job.examination, sources, folder, how)
 
-        for number, (job, result) in enumerate(_in_order(pool, work, jobs, options.nprocs), 1):
+        for number, (job, result) in enumerate(in_order(pool, work, jobs, options.nprocs), 1):
             place = _commit(job, result, target, options, outcome)
             discard(staging / f"study-{job.number:06d}")
             options.progress(Progress("converting", number, len(jobs), place))
@@ -244,7 +245,7 @@ def _survey(
     found: dict[str, Examination] = {}
     total = len(sources)
     positions = range(1, total + 1)
-    for position, result in _in_order(pool, sources.look, positions, options.nprocs):
+    for position, result in in_order(pool, sources.look, positions, options.nprocs):
         if isinstance(result, CereflowError):
             outcome.failures.append(result)
         elif isinstance(result, Exception):
@@ -256,63 +257,8 @@ def _survey(
     return list(survey.by_patient(found).values())
 
 
-class _Job(NamedTuple):
-    """One examination to convert, or to finish from what was kept of it."""
-
-    number: int
-    examination: Examination
-    patient: list[Examination]
-    fingerprint: str
-    kept: Path | None = None
-
-
-def _jobs(
-    patients: Iterable[list[Examination]],
-    target: commit.Target,
-    options: ConversionOptions,
-    outcome: _Outcome,
-) -> list[_Job]:
-    """Leave out what is done already, and examinations without ASL of patients who have others."""
-    key = KeyFile.read(target.key_path)
-    jobs: list[_Job] = []
-    for studies in patients:
-        chosen = [study for study in studies if study.has_asl]
-        for study in studies:
-            if chosen and not study.has_asl:
-                outcome.notes.append(f"{study.where}: a study without ASL was left out.")
-        for study in chosen or studies:
-            fingerprint = commit.fingerprint(
-                study, options.answers, (options.keep_ages, options.deface)
-            )
-            known = commit.known(key, study)
-            same = known.get("content") == study.digest and "done" in known
-            told_all = known.get("done") == fingerprint or not options.answers.any
-            if same and told_all and (folder := target.holds(key, study)):
-                outcome.unchanged += 1
-                outcome.runs += _still_waiting(target.bids_dir, folder)
-                continue
-            kept = target.kept(key, study) if same else None
-            jobs.append(_Job(len(jobs), study, chosen or studies, fingerprint, kept))
-    return jobs
-
-
-def _still_waiting(bids_dir: Path, folder: str) -> list[RunSummary]:
-    """Return the runs of an unchanged study that wait for a parameter as before."""
-    return [
-        RunSummary(
-            run=str(entry["run"]),
-            missing=tuple(entry["missing"]),
-            flags=tuple(entry["flags"]),
-            lines=tuple(entry["protocol"]),
-            series=tuple(entry["series"]),
-        )
-        for entry in pending.listed(bids_dir)
-        if str(entry["run"]).startswith(f"{folder}/")
-    ]
-
-
 def _commit(
-    job: _Job,
+    job: Job,
     result: Prepared | Exception,
     target: commit.Target,
     options: ConversionOptions,
@@ -323,7 +269,7 @@ def _commit(
     try:
         if isinstance(result, Exception):
             raise result
-        place, runs = commit.move(result, job.examination, job.patient, target, job.fingerprint)
+        place, runs = commit.move(result, job.examination, job.patient, target, job.mark)
     except Exception as error:  # noqa: BLE001 - one study's trouble stops nobody else
         outcome.failures.append(told(error, where))
         return f"{where}: failed"
@@ -353,51 +299,3 @@ def _finish_pending(
             outcome.failures.append(told(error, place))
         discard(folder)
         options.progress(Progress("converting", number, len(waiting), place))
-
-
-# -- several at a time ---------------------------------------------------------------------------
-
-
-@contextmanager
-def _workers(nprocs: int) -> Iterator[ThreadPoolExecutor | None]:
-    """Give a pool of threads, for the work itself is done by other processes; None for one."""
-    if nprocs <= 1:
-        yield None
-        return
-    pool = ThreadPoolExecutor(nprocs)
-    try:
-        yield pool
-    except BaseException:
-        heuristic.stop_all()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _in_order(
-    pool: ThreadPoolExecutor | None,
-    work: Callable[[_T], _R],
-    jobs: Sequence[_T],
-    nprocs: int,
-) -> Iterator[tuple[_T, _R | Exception]]:
-    """Yield each job with its result or error, in order; few at a time are ready and waiting."""
-    waiting: deque[tuple[_T, Future[_R]]] = deque()
-    left = iter(jobs)
-    while True:
-        if pool is None:
-            for job in left:
-                yield job, _tried(work, job)
-            return
-        for job in islice(left, nprocs + 1 - len(waiting)):
-            waiting.append((job, pool.submit(work, job)))
-        if not waiting:
-            return
-        job, future = waiting.popleft()
-        yield job, _tried(lambda _: future.result(), job)  # noqa: B023 - called at once
-
-
-def _tried(work: Callable[[_T], _R], job: _T) -> _R | Exception:
-    try:
-        return work(job)
-    except Exception as error:  # noqa: BLE001 - told by whoever asked for the job
-        return error
