@@ -264,7 +264,7 @@ _SIEMENS = (
         lambda t: t.fitted or (_is_siemens_fit(t) and "DERIVED" in t.image_type),
         "image comment is `M0 Image`, `relCBF` or `Bolus Arrival Time`; or named Parameter_Fit "
         "and derived",
-        "maps that the scanner fitted; the source images (asl_3d_tra, asl_2d_tra) are needed",
+        "maps that the scanner fitted; the source images (control and label) are needed",
         WRITTEN,
     ),
     Rule(

@@ -79,7 +79,7 @@ def _refuse_maps(series: Series) -> None:
             f"A Parameter_Fit series of {len(series.images)} volumes holds the scanner's fitted "
             "maps, not control and label images.",
             where=f"series {series.number}",
-            fix="export the source series (such as asl_3d_tra) instead of it.",
+            fix="export the source series (control and label) instead of it.",
         )
 
 
