@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cereflow_bids.bids.rules import violations
 from cereflow_bids.errors import CereflowError, InputError
 from cereflow_bids.intake import heuristic, pending, reading, study
 from cereflow_bids.intake.answers import Answers
@@ -109,10 +110,42 @@ def _publish(
         scans, faced = without_faces(scans, folder / "work")
         notes = (*notes, *faced)
     runs, said = study.publish(scans, folder / "bids", NOBODY, options.answers)
+    _check(folder / "bids", runs)
     if any(run.missing for run in runs):
         pending.write(scans, folder / "pending")
     shutil.rmtree(folder / "work", ignore_errors=True)
     return Prepared(folder, tuple(runs), (*notes, *said))
+
+
+# What cannot be written as long as something else is not known.
+_FOLLOWS = {
+    "ArterialSpinLabelingType": ("BolusCutOffFlag",),
+    "BolusCutOffDelayTime": ("BolusCutOffFlag", "BolusCutOffTechnique"),
+    "NumberOfExcitations": ("TotalAcquiredPairs",),
+    "RepeatsPerDelay": ("PostLabelingDelay", "LabelingDuration"),
+}
+
+
+def _check(bids: Path, runs: Sequence[RunSummary]) -> None:
+    """Let no study into a dataset that breaks a rule of BIDS, but for what waits for the user.
+
+    Raises
+    ------
+    InputError
+        With the first rule broken, and the series, whose files have no names yet.
+    """
+    excused = {
+        run.run: {key for missing in run.missing for key in (missing, *_FOLLOWS.get(missing, ()))}
+        for run in runs
+    }
+    found = violations(bids, excused)
+    if found:
+        series = next((run.series for run in runs if run.run == found[0].file), ())
+        raise InputError(
+            f"The converted run would break a rule of BIDS: {found[0].sentence}",
+            where=f"series {', '.join(map(str, series))}",
+            fix=f"{found[0].fix.removesuffix('.')}, or leave the series out of the upload.",
+        )
 
 
 def _borrow(examination: Examination, sources: Sources) -> list[Series]:
@@ -131,7 +164,7 @@ def _borrow(examination: Examination, sources: Sources) -> list[Series]:
 def told(error: Exception, where: str) -> CereflowError:
     """Return any error without what it says: that can name a path or quote a header."""
     if isinstance(error, CereflowError):
-        place = error.where if error.where.startswith(where) else f"{where}, {error.where}"
+        place = error.where if where in error.where else f"{where}, {error.where}"
         place = place.removesuffix(", ")
         return type(error)(error.what, where=place, fix=error.fix)
     if isinstance(error, OSError):

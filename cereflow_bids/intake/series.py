@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,11 @@ class Series:
         return tuple(seen)
 
 
-def index(files: Iterable[Path], where: str = "the input") -> list[Series]:
+def _numbered(number: int, _path: Path) -> str:
+    return f"file {number}"
+
+
+def index(files: Iterable[Path], called: Callable[[int, Path], str] = _numbered) -> list[Series]:
     """Read the headers of `files` and group the MR images among them into series.
 
     Files that are not DICOM images are passed over; a file given twice counts once.
@@ -109,8 +113,8 @@ def index(files: Iterable[Path], where: str = "the input") -> list[Series]:
     ----------
     files
         Any files.
-    where
-        What messages call the input by.
+    called
+        Gives what messages call a file by, from its number (from 1) and path.
 
     Raises
     ------
@@ -122,9 +126,9 @@ def index(files: Iterable[Path], where: str = "the input") -> list[Series]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number, path in enumerate(files, start=1):
-            image = read_image(path, f"file {number} of {where}")
+            image = read_image(path, called(number, path))
             if image is not None:
-                _keep(grouped[image.series_uid], image, f"file {number} of {where}")
+                _keep(grouped[image.series_uid], image, called(number, path))
         found = [_series(list(group.values())) for group in grouped.values()]
     return sorted(found, key=lambda one: (one.study_date, one.study_uid, *one.place))
 

@@ -6,6 +6,7 @@ import shutil
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from cereflow_bids.errors import CereflowError, InputError
@@ -15,6 +16,18 @@ from cereflow_bids.intake.series import Series, index
 # What stays unpacked between the first look at all inputs and their conversion.
 _MOST_BYTES = 4_000_000_000
 _MOST_IMAGES = 20_000
+
+
+def _called(folder: Path, where: str, number: int, path: Path) -> str:
+    """Name a file by its place: unpacked members are named by their numbers, level by level.
+
+    >>> _called(Path("s"), "input 1", 9, Path("s/000002/000017"))
+    'member 17 of member 2 of input 1'
+    """
+    if not path.is_relative_to(folder):
+        return f"file {number} of {where}"
+    levels = [f"member {int(part)} of" for part in path.relative_to(folder).parts]
+    return " ".join([*reversed(levels), where])
 
 
 class Sources:
@@ -96,7 +109,7 @@ class Sources:
         where = f"input {position}"
         files = unpack(self._inputs[position - 1], self._folder(position), position, self._limits)
         try:
-            found = index(files, where)
+            found = index(files, partial(_called, self._folder(position), where))
         except CereflowError:
             raise
         except Exception as error:
