@@ -378,6 +378,14 @@ def test_multiphase_with_an_unsuppressed_dynamic(tmp_path: Path) -> None:
     assert validator_errors(dataset) == []
 
 
+def test_the_time_between_phases_is_no_preparation_time(tmp_path: Path) -> None:
+    philips.write_source(tmp_path, STUDY, heads(PHASES[:6]), AFFINE, protocol=MULTIPHASE)
+    (series,) = index(tmp_path.iterdir())
+    found = reader.read(series)
+    assert "RepetitionTimePreparation" not in found.parameters
+    assert any("time between two phases" in note for note in found.notes)
+
+
 def strip(folder: Path, *keywords: str) -> None:
     from pydicom import dcmread
 

@@ -31,6 +31,10 @@ _DISPLAY = (
     "The header lacks Philips' scale slope (2005,100E): the values are those for display, which "
     "can be compared within the series alone, not with a separate M0 or another delay."
 )
+_ONE_DYNAMIC = (
+    "The header does not tell the time from one labelling to the next: RepetitionTimePreparation "
+    "is the time between two phases."
+)
 FROM_NAME = "inferred from the series' name"
 # A number, perhaps with a unit, that is not the first of several.
 _TIME = r"[_ =-]*(\d+(?:[.,p]\d+)?)[_ -]?(ms|s)?(?![a-z0-9])(?![\s,/_-]*\d{3,4})"
@@ -64,12 +68,15 @@ def read(series: Series) -> Labeling:
             tuple(sorted(set(delays))), "header (0018,1060), first slice of each phase"
         )
     precise = any(scale is not None for _, scale in _scales(series))
+    notes: tuple[str, ...] = () if precise else (_DISPLAY,)
+    if several and "RepetitionTimePreparation" not in parameters:
+        notes += (_ONE_DYNAMIC,)
     return Labeling(
         parameters,
         tuple(volume.kind for volume in found) or None,
         delays,
         part=None if several or not precise else Part(_alike(series), "delay"),
-        notes=() if precise else (_DISPLAY,),
+        notes=notes,
     )
 
 
