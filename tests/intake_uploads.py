@@ -47,3 +47,15 @@ def convert(*arguments: Any) -> int:
 def read(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return content
+
+
+def voxels(seed: int, high: int) -> NDArray[np.float64]:
+    """Return whole numbers of every tenth below `high`: every voxel of every volume its own."""
+    low = high - high // 10
+    return np.random.default_rng(seed).integers(low, high + 1, SHAPE).astype(float)
+
+
+def dataset_bytes(dataset: Path) -> dict[str, bytes]:
+    """Return the content of every file of a dataset."""
+    files = (path for path in dataset.rglob("*") if path.is_file())
+    return {path.relative_to(dataset).as_posix(): path.read_bytes() for path in files}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cereflow_bids.errors import InputError
+from cereflow_bids.intake.compression import DEFLATED, PLAIN, refuse_bomb
 
 ASL_CONTEXT = (0x0018, 0x9257)
 PHILIPS_LABEL = (0x2005, 0x1429)
@@ -16,7 +17,6 @@ PHILIPS_SCALE = (0x2005, 0x100E)
 _PHILIPS_FRAME = (0x2005, 0x140F)
 _ASL_SEQUENCE = (0x0018, 0x9251)
 _FLOAT_BYTES = 4
-_DEFLATED = "1.2.840.10008.1.2.1.99"
 # All that sorting needs: most of the time of reading a header goes into its other elements.
 _SORTING: list[Any] = [
     "BitsAllocated",
@@ -118,6 +118,7 @@ def read_image(path: Path, where: str) -> Image | None:
 
     try:
         with path.open("rb") as source:
+            refuse_bomb(source, where)
             header = dcmread(source, stop_before_pixels=True, specific_tags=_SORTING)
             end = source.tell()
         if not _is_image(header):
@@ -125,6 +126,8 @@ def read_image(path: Path, where: str) -> Image | None:
         return _image(path, header, _missing_pixels(header, path.stat().st_size - end, where))
     except (InvalidDicomError, EOFError):
         return None
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(
             f"A file cannot be read: {error.strerror or 'system error'}.",
@@ -148,7 +151,7 @@ def _is_image(header: Any) -> bool:
 def _missing_pixels(header: Any, left: int, where: str) -> InputError | None:
     """Compare the bytes behind the header with those that the image needs."""
     syntax = getattr(header.file_meta, "TransferSyntaxUID", None)
-    if syntax is None or syntax == _DEFLATED:
+    if syntax is None or syntax == DEFLATED:
         return None
     pixels = (
         int(header.Rows or 0)
@@ -159,7 +162,7 @@ def _missing_pixels(header: Any, left: int, where: str) -> InputError | None:
     needed = pixels * int(header.get("BitsAllocated") or 0) // 8
     if left <= 0 or not needed:
         what = "The DICOM image has no pixels."
-    elif not syntax.is_compressed and left < needed:
+    elif syntax in PLAIN and left < needed:
         what = f"The DICOM image is cut short: {left} of {needed} bytes of its pixels are there."
     else:
         return None

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from cereflow_bids.errors import InputError
+from cereflow_bids.intake import compression
 from cereflow_bids.intake.series import Series
 from cereflow_bids.resources import packaged_folder
 
@@ -129,7 +130,8 @@ def _batches(chosen: Sequence[Series]) -> list[list[Series]]:
 
 
 def _convert_batch(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
-    _link(chosen, folder / "dicom")
+    for number, series in enumerate(chosen):
+        compression.link(series, folder / "dicom" / f"{number:03d}")
     with _without_spaces(folder) as (place, temporary):
         options = _write_options(place / "dcm2niix.json")
         command = [sys.executable, "-c", _LAUNCH]
@@ -139,6 +141,8 @@ def _convert_batch(chosen: Sequence[Series], folder: Path) -> dict[str, list[Pat
         seconds = _PATIENCE + sum(len(series.images) for series in chosen) / _SLOWEST
         code = _run(command, place, temporary, seconds)
     if code:
+        if code != _TIMED_OUT:
+            compression.refuse_undecodable(chosen)
         problem = "took too long and was stopped" if code == _TIMED_OUT else f"failed ({code})"
         raise InputError(
             f"The conversion by HeuDiConv and dcm2niix {problem}.",
@@ -210,15 +214,6 @@ def _has_space(path: Path) -> bool:
     return any(character.isspace() for character in str(path))
 
 
-def _link(chosen: Sequence[Series], folder: Path) -> None:
-    """Lay the files out under numbers, one folder per series."""
-    for place, series in enumerate(chosen):
-        target = folder / f"{place:03d}"
-        target.mkdir(parents=True)
-        for number, image in enumerate(series.images, start=1):
-            (target / f"{number:06d}.dcm").symlink_to(image.path.resolve())
-
-
 def _environment(temporary: Path) -> dict[str, str]:
     """Put the packaged dcm2niix first on PATH and temporary files into a folder of our own."""
     import dcm2niix
@@ -247,11 +242,12 @@ def _outputs(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
         series.uid: _files_of(folder / "bids", stem)
         for series, stem in zip(order, stems, strict=True)
     }
-    lost = [f"series {s.number}" for s in chosen if not found.get(s.uid)]
+    lost = [series for series in chosen if not found.get(series.uid)]
     if lost:
+        compression.refuse_undecodable(lost)
         raise InputError(
             "dcm2niix made no image of it.",
-            where=", ".join(lost),
+            where=", ".join(f"series {series.number}" for series in lost),
             fix="check that the export is complete: every series with all of its images.",
         )
     return found
