@@ -24,6 +24,7 @@ from cereflow_bids.demo.writers.philips_protocol import (
     PCASL_2D,
     Kind,
     PhilipsProtocol,
+    Place,
     volumes,
 )
 from cereflow_bids.demo.writers.study import Series, Study
@@ -56,21 +57,18 @@ def write_source(
 
     Parameters
     ----------
-    folder
-        Where the files go.
-    study
-        Who was scanned, and when.
+    folder, study
+        Where the files go; who was scanned, and when.
     volumes
         ``(x, y, z, 2 × phases × dynamics)`` in the scanner's floating point units, not negative,
-        in the order of acquisition: control (all of its phases), label (all of its phases),
-        control … Stored with 12 bits over the range of all volumes, as the scanner does, so that
-        two series have different scales.
+        in the order of acquisition: control, label, control …, each with all of its phases.
+        Stored with 12 bits over the range of all volumes: each series has a scale of its own.
     affine
         Voxel to mm, NIfTI axes, ``(4, 4)``.
     protocol
         What was set at the console.
     enhanced
-        Whether to write one multi-frame file, whose frames are all controls, then all labels.
+        Whether to write one file, whose frames are all controls, then all labels.
 
     Returns
     -------
@@ -78,16 +76,10 @@ def write_source(
         The files, in the order of their instance numbers.
     """
     protocol = protocol or PhilipsProtocol()
-    series = Series(
-        study, protocol.source_number, protocol.source_description, protocol.source_description
-    )
-    kind = Kind(
-        technique="FFE" if protocol.dimension == "2D" else "SE",
-        contrast="M",
-        slope=_SLOPE,
-        scale=_LARGEST / float(np.max(volumes)),
-        labelled=True,
-    )
+    name = protocol.source_description
+    series = Series(study, protocol.source_number, name, name)
+    technique = "FFE" if protocol.dimension == "2D" else "SE"
+    kind = Kind(technique, "M", _SLOPE, _LARGEST / float(np.max(volumes)), labelled=True)
     return _write(folder, series, volumes, affine, protocol=protocol, kind=kind, enhanced=enhanced)
 
 
@@ -232,10 +224,9 @@ def _write(
             image = new_image(series, number * slices + index + 1)
             place(image, layout, layout.positions[index])
             fill_acquisition(image, protocol, kind)
-            fill_time(image, protocol, volume, index, dynamics)
-            fill_private(
-                image, protocol, kind, volume, index=index, slices=slices, dynamics=dynamics
-            )
+            spot = Place(index, slices, dynamics)
+            fill_time(image, protocol, volume, spot)
+            fill_private(image, protocol, kind, volume, spot)
             set_pixels(image, layout.pixels[number, index] * kind.scale, bits=12)
             name = f"{series.number}_{image.InstanceNumber:04d}.dcm"
             paths.append(save(image, folder / name))

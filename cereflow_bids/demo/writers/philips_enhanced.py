@@ -6,26 +6,30 @@ told per frame, partly in the scanner's own sequence (2005,140F).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cereflow_bids.demo.writers.dicom import Stack, decimal, new_image, save, set_pixels
 from cereflow_bids.demo.writers.philips_headers import fill_acquisition
 from cereflow_bids.demo.writers.philips_protocol import (
     Kind,
     PhilipsProtocol,
+    Place,
     Volume,
     trigger_time,
 )
 from cereflow_bids.demo.writers.study import Series
 
 if TYPE_CHECKING:
-    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
 ENHANCED_MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4.1"
 _STACK_ID, _IN_STACK, _TEMPORAL = 0x00209056, 0x00209057, 0x00209128
 _FRAME_CONTENT = 0x00209111
 _LABEL_TYPE, _PHASE_NUMBER = 0x20051429, 0x20011008
+_CREATORS = {
+    _PHASE_NUMBER: "Philips Imaging DD 001",
+    _LABEL_TYPE: "Philips MR Imaging DD 005",
+}
 _OWNER, _OWN = 0x20050014, 0x2005140F
 # What an enhanced image tells per frame or per group, not at the top.
 _MOVED = (
@@ -68,14 +72,12 @@ def write_frames(
     protocol: PhilipsProtocol,
     kind: Kind,
 ) -> Path:
-    """Write all volumes of one series into one file.
+    """Write all volumes of one series into one file in `folder`.
 
     Parameters
     ----------
-    folder
-        Where the file goes.
-    series
-        Whose it is.
+    folder, series
+        Where the file goes, and whose it is.
     layout
         Pixels (floating point values of the scanner) and geometry.
     members
@@ -87,17 +89,12 @@ def write_frames(
     order = sorted(range(len(members)), key=lambda n: (members[n].label, *members[n]))
     image = new_image(series, 1)
     fill_acquisition(image, protocol, kind)
-    classic = {name: image[name] for name in _MOVED if name in image}
-    for name in classic:
-        del image[name]
-    _fill_top(image, protocol, kind, classic, slices=slices, dynamics=members[-1].dynamic)
+    _fill_top(image, protocol, kind, slices=slices, dynamics=members[-1].dynamic)
     image.SharedFunctionalGroupsSequence = [_shared(layout, protocol)]
     image.PerFrameFunctionalGroupsSequence = [
-        _frame(
-            layout, members[number], index, protocol=protocol, kind=kind, last=members[-1].dynamic
-        )
+        _frame(layout, members[number], place, protocol=protocol, kind=kind)
         for number in order
-        for index in range(slices)
+        for place in (Place(index, slices, members[-1].dynamic) for index in range(slices))
     ]
     pixels = layout.pixels[order].reshape(-1, *layout.pixels.shape[2:]) * kind.scale
     set_pixels(image, pixels.reshape(-1, pixels.shape[-1]), bits=12)
@@ -110,7 +107,6 @@ def _fill_top(
     image: "Dataset",
     protocol: PhilipsProtocol,
     kind: Kind,
-    classic: dict[str, "DataElement"],
     *,
     slices: int,
     dynamics: int,
@@ -118,6 +114,10 @@ def _fill_top(
     """Write what the whole file shares and no functional group holds."""
     from pydicom.uid import UID
 
+    frequency = float(image.ImagingFrequency)
+    for name in _MOVED:
+        if name in image:
+            del image[name]
     image.file_meta.MediaStorageSOPClassUID = UID(ENHANCED_MR_IMAGE_STORAGE)
     image.SOPClassUID = UID(ENHANCED_MR_IMAGE_STORAGE)
     image.ImageType = ["ORIGINAL", "PRIMARY", "PERFUSION", "NONE"]
@@ -140,7 +140,7 @@ def _fill_top(
         (0x81, "IS", dynamics),
     ):
         block.add_new(offset, representation, value)
-    image.ImagingFrequency = float(classic["ImagingFrequency"].value)
+    image.ImagingFrequency = frequency
     image.ResonantNucleus = "1H"
 
 
@@ -150,105 +150,105 @@ def _dimensions(kind: Kind) -> tuple[int, ...]:
 
 
 def _pointer(tag: int) -> "Dataset":
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.DimensionIndexPointer = tag
-    private = tag >> 16 in (0x2001, 0x2005)
-    item.FunctionalGroupPointer = _OWN if private else _FRAME_CONTENT
-    if private:
-        item.DimensionIndexPrivateCreator = {
-            _PHASE_NUMBER: "Philips Imaging DD 001",
-            _LABEL_TYPE: "Philips MR Imaging DD 005",
-        }[tag]
-        item.FunctionalGroupPrivateCreator = "Philips MR Imaging DD 005"
-    return item
+    if tag not in _CREATORS:
+        return _item(DimensionIndexPointer=tag, FunctionalGroupPointer=_FRAME_CONTENT)
+    return _item(
+        DimensionIndexPointer=tag,
+        FunctionalGroupPointer=_OWN,
+        DimensionIndexPrivateCreator=_CREATORS[tag],
+        FunctionalGroupPrivateCreator=_CREATORS[_LABEL_TYPE],
+    )
 
 
 def _shared(layout: Stack, protocol: PhilipsProtocol) -> "Dataset":
     """Return the functional groups that all frames share."""
-    from pydicom.dataset import Dataset
-
-    shared = Dataset()
-    timing = Dataset()
-    timing.RepetitionTime = decimal([1000 * protocol.repetition_time])[0]
-    timing.FlipAngle = decimal([protocol.flip_angle])[0]
-    timing.EchoTrainLength = 39 if protocol.dimension == "2D" else 112
-    shared.MRTimingAndRelatedParametersSequence = [timing]
-    geometry = Dataset()
-    geometry.InPlanePhaseEncodingDirection = "COLUMN"
-    geometry.MRAcquisitionFrequencyEncodingSteps = 80
-    geometry.MRAcquisitionPhaseEncodingStepsInPlane = 70
-    geometry.PercentSampling = 100
-    geometry.PercentPhaseFieldOfView = 100
-    shared.MRFOVGeometrySequence = [geometry]
-    orientation = Dataset()
-    orientation.ImageOrientationPatient = decimal(layout.orientation.ravel())
-    shared.PlaneOrientationSequence = [orientation]
-    measures = Dataset()
-    measures.PixelSpacing = decimal((layout.spacing[1], layout.spacing[0]))
-    measures.SliceThickness = decimal(layout.spacing[2:])[0]
-    measures.SpacingBetweenSlices = decimal(layout.spacing[2:])[0]
-    shared.PixelMeasuresSequence = [measures]
-    return shared
+    thickness = decimal(layout.spacing[2:])[0]
+    return _item(
+        MRTimingAndRelatedParametersSequence=[
+            _item(
+                RepetitionTime=decimal([1000 * protocol.repetition_time])[0],
+                FlipAngle=decimal([protocol.flip_angle])[0],
+                EchoTrainLength=39 if protocol.dimension == "2D" else 112,
+            )
+        ],
+        MRFOVGeometrySequence=[
+            _item(
+                InPlanePhaseEncodingDirection="COLUMN",
+                MRAcquisitionFrequencyEncodingSteps=80,
+                MRAcquisitionPhaseEncodingStepsInPlane=70,
+                PercentSampling=100,
+                PercentPhaseFieldOfView=100,
+            )
+        ],
+        PlaneOrientationSequence=[
+            _item(ImageOrientationPatient=decimal(layout.orientation.ravel()))
+        ],
+        PixelMeasuresSequence=[
+            _item(
+                PixelSpacing=decimal((layout.spacing[1], layout.spacing[0])),
+                SliceThickness=thickness,
+                SpacingBetweenSlices=thickness,
+            )
+        ],
+    )
 
 
 def _frame(
-    layout: Stack,
-    volume: Volume,
-    index: int,
-    *,
-    protocol: PhilipsProtocol,
-    kind: Kind,
-    last: int,
+    layout: Stack, volume: Volume, place: Place, *, protocol: PhilipsProtocol, kind: Kind
 ) -> "Dataset":
-    """Return the functional groups of one frame: slice `index` of `volume`.
-
-    `last` is the number of dynamics.
-    """
-    from pydicom.dataset import Dataset
-
-    frame = Dataset()
-    echo = Dataset()
-    echo.EffectiveEchoTime = 1000 * protocol.echo_time
-    frame.MREchoSequence = [echo]
-    content = Dataset()
-    content.StackID = "1"
-    content.InStackPositionNumber = index + 1
-    content.TemporalPositionIndex = volume.dynamic
-    content.DimensionIndexValues = [1, index + 1, volume.dynamic]
-    if kind.labelled:
-        content.DimensionIndexValues += [volume.phase, 1 + (volume.label == "LABEL")]
-    frame.FrameContentSequence = [content]
-    position = Dataset()
-    position.ImagePositionPatient = decimal(layout.positions[index])
-    frame.PlanePositionSequence = [position]
-    rescaling = Dataset()
-    rescaling.RescaleIntercept = 0
-    rescaling.RescaleSlope = decimal([kind.slope])[0]
-    rescaling.RescaleType = kind.rescale_type
-    frame.PixelValueTransformationSequence = [rescaling]
+    """Return the functional groups of one frame: one slice of `volume`."""
+    indices = [1, place.slice_index + 1, volume.dynamic]
+    indices += [volume.phase, 1 + (volume.label == "LABEL")] if kind.labelled else []
+    frame = _item(
+        MREchoSequence=[_item(EffectiveEchoTime=1000 * protocol.echo_time)],
+        FrameContentSequence=[
+            _item(
+                StackID="1",
+                InStackPositionNumber=place.slice_index + 1,
+                TemporalPositionIndex=volume.dynamic,
+                DimensionIndexValues=indices,
+            )
+        ],
+        PlanePositionSequence=[
+            _item(ImagePositionPatient=decimal(layout.positions[place.slice_index]))
+        ],
+        PixelValueTransformationSequence=[
+            _item(
+                RescaleIntercept=0,
+                RescaleSlope=decimal([kind.slope])[0],
+                RescaleType=kind.rescale_type,
+            )
+        ],
+    )
     # Readers know the sequence by its number, whichever blocks come before its own.
     frame.add_new(_OWNER, "LO", "Philips MR Imaging DD 005")
-    own = _own(volume, index, protocol=protocol, kind=kind)
-    own.NumberOfTemporalPositions = last
-    frame.add_new(_OWN, "SQ", [own])
+    frame.add_new(_OWN, "SQ", [_own_item(volume, place, protocol=protocol, kind=kind)])
     return frame
 
 
-def _own(volume: Volume, index: int, *, protocol: PhilipsProtocol, kind: Kind) -> "Dataset":
-    """Return the item of (2005,140F), which repeats what a classic image would tell."""
+def _item(**values: Any) -> "Dataset":
+    """Return a data set with these elements, keyword → value."""
     from pydicom.dataset import Dataset
 
-    own = Dataset()
-    own.EchoTime = decimal([1000 * protocol.echo_time])[0]
-    own.FlipAngle = decimal([protocol.flip_angle])[0]
-    own.TemporalPositionIdentifier = volume.dynamic
+    item = Dataset()
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def _own_item(volume: Volume, place: Place, *, protocol: PhilipsProtocol, kind: Kind) -> "Dataset":
+    """Return the item of (2005,140F), which repeats what a classic image would tell."""
+    own = _item(
+        EchoTime=decimal([1000 * protocol.echo_time])[0],
+        FlipAngle=decimal([protocol.flip_angle])[0],
+        TemporalPositionIdentifier=volume.dynamic,
+        NumberOfTemporalPositions=place.dynamics,
+    )
     if volume.label:
-        own.TriggerTime = decimal([1000 * trigger_time(volume, index, protocol)])[0]
+        own.TriggerTime = decimal([1000 * trigger_time(volume, place.slice_index, protocol)])[0]
     first = own.private_block(0x2001, "Philips Imaging DD 001", create=True)
     first.add_new(0x08, "IS", volume.phase)
-    first.add_new(0x0A, "IS", index + 1)
+    first.add_new(0x0A, "IS", place.slice_index + 1)
     blocks = [
         own.private_block(0x2005, f"Philips MR Imaging DD {number:03d}", create=True)
         for number in range(1, 6)

@@ -7,6 +7,7 @@ from cereflow_bids.demo.writers.dicom import decimal, set_acquisition
 from cereflow_bids.demo.writers.philips_protocol import (
     Kind,
     PhilipsProtocol,
+    Place,
     Volume,
     trigger_time,
 )
@@ -54,9 +55,7 @@ def fill_acquisition(image: "Dataset", protocol: PhilipsProtocol, kind: Kind) ->
     image.RescaleType = kind.rescale_type
 
 
-def fill_time(
-    image: "Dataset", protocol: PhilipsProtocol, volume: Volume, index: int, dynamics: int
-) -> None:
+def fill_time(image: "Dataset", protocol: PhilipsProtocol, volume: Volume, place: Place) -> None:
     """Write which dynamic an image belongs to and when that was acquired.
 
     Parameters
@@ -65,33 +64,22 @@ def fill_time(
         The image to fill.
     protocol
         What was set.
-    volume
-        Which volume it belongs to.
-    index
-        Its slice, from 0.
-    dynamics
-        Number of dynamics of the series.
+    volume, place
+        Which volume and slice it is.
     """
     begin = (volume.dynamic - 1) * protocol.dynamic
     start = dt.datetime.strptime(image.StudyTime, "%H%M%S")
     image.AcquisitionTime = (start + dt.timedelta(seconds=begin)).strftime("%H%M%S.%f")[:9]
     image.ContentTime = image.AcquisitionTime
     image.TemporalPositionIdentifier = volume.dynamic
-    image.NumberOfTemporalPositions = dynamics
+    image.NumberOfTemporalPositions = place.dynamics
     if volume.label:
-        image.TriggerTime = decimal([1000 * trigger_time(volume, index, protocol)])[0]
-    image.AcquisitionDuration = float(dynamics * protocol.dynamic)
+        image.TriggerTime = decimal([1000 * trigger_time(volume, place.slice_index, protocol)])[0]
+    image.AcquisitionDuration = float(place.dynamics * protocol.dynamic)
 
 
 def fill_private(
-    image: "Dataset",
-    protocol: PhilipsProtocol,
-    kind: Kind,
-    volume: Volume,
-    *,
-    index: int,
-    slices: int,
-    dynamics: int,
+    image: "Dataset", protocol: PhilipsProtocol, kind: Kind, volume: Volume, place: Place
 ) -> None:
     """Write Philips' own elements: slice, dynamic, phase, scaling, label or control.
 
@@ -99,32 +87,10 @@ def fill_private(
     ----------
     image
         The image to fill; its public tags are there already.
-    protocol, kind, volume
-        What was set, which series and which volume the image belongs to.
-    index, slices
-        Its slice, from 0, and the number of slices.
-    dynamics
-        Number of dynamics of the series.
+    protocol, kind, volume, place
+        What was set, which series, and which volume and slice of it the image is.
     """
-    planar = protocol.dimension == "2D"
-    first = image.private_block(0x2001, "Philips Imaging DD 001", create=True)
-    _add(
-        first,
-        (0x08, "IS", volume.phase),
-        (0x0A, "IS", index + 1),
-        (0x0B, "CS", "TRANSVERSAL"),
-        (0x10, "CS", "TRIGGERED" if protocol.phases > 1 else "NO"),
-        (0x12, "CS", "Y" if kind.labelled else "N"),
-        (0x13, "SL", 39 if planar else 7),
-        (0x14, "SL", 1),
-        (0x17, "SL", protocol.phases if kind.labelled else 1),
-        (0x18, "SL", slices),
-        (0x20, "LO", "FEEPI" if planar else "GraSE"),
-        (0x22, "FL", 2.2724928855895996),
-        (0x60, "SL", 1),
-        (0x7B, "IS", image.AcquisitionNumber),
-        (0x81, "IS", dynamics),
-    )
+    _fill_imaging(image, protocol, kind, volume, place)
     # The blocks are numbered in the order in which they are made, and readers know them by number.
     blocks = [
         image.private_block(0x2005, f"Philips MR Imaging DD {number:03d}", create=True)
@@ -147,6 +113,29 @@ def fill_private(
         (0x29, "CS", volume.label),
         # A constant of the sequence near 2.177 on the real scans; it is not the delay.
         (0x42, "FL", 2.1772613525390625),
+    )
+
+
+def _fill_imaging(
+    image: "Dataset", protocol: PhilipsProtocol, kind: Kind, volume: Volume, place: Place
+) -> None:
+    planar = protocol.dimension == "2D"
+    _add(
+        image.private_block(0x2001, "Philips Imaging DD 001", create=True),
+        (0x08, "IS", volume.phase),
+        (0x0A, "IS", place.slice_index + 1),
+        (0x0B, "CS", "TRANSVERSAL"),
+        (0x10, "CS", "TRIGGERED" if protocol.phases > 1 else "NO"),
+        (0x12, "CS", "Y" if kind.labelled else "N"),
+        (0x13, "SL", 39 if planar else 7),
+        (0x14, "SL", 1),
+        (0x17, "SL", protocol.phases if kind.labelled else 1),
+        (0x18, "SL", place.slices),
+        (0x20, "LO", "FEEPI" if planar else "GraSE"),
+        (0x22, "FL", 2.2724928855895996),
+        (0x60, "SL", 1),
+        (0x7B, "IS", image.AcquisitionNumber),
+        (0x81, "IS", place.dynamics),
     )
 
 

@@ -126,6 +126,14 @@ class Volume(NamedTuple):
     label: str
 
 
+class Place(NamedTuple):
+    """Where an image is in its series: slice, from 0, and numbers of slices and dynamics."""
+
+    slice_index: int
+    slices: int
+    dynamics: int
+
+
 def volumes(count: int, protocol: PhilipsProtocol, *, labelled: bool) -> list[Volume]:
     """Say what each of `count` volumes is, in the order of acquisition.
 
