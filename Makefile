@@ -19,7 +19,7 @@ help:
 	@echo "make coverage  run the tests and report which lines they reach"
 	@echo "make lint      check style, types and the direction of imports"
 	@echo "make format    put the code into the house style"
-	@echo "make docs      write docs/outputs.md anew from derivatives_spec/"
+	@echo "make docs      write docs/outputs.md and docs/series_rules.md anew from what they describe"
 	@echo "make lock      resolve requirements.lock anew"
 	@echo "make clean     remove $(VENV), caches and the demo's output"
 
@@ -58,6 +58,7 @@ format: setup
 
 docs: setup
 	$(BIN)/python docs/generate_outputs.py
+	$(BIN)/python docs/generate_series_rules.py
 
 lock:
 	@PYTHON="$(PYTHON)" bash scripts/lock.sh

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -40,13 +41,26 @@ def options() -> dict[str, set[str]]:
     return {command: listed(module) for command, module in COMMANDS.items()}
 
 
-def test_outputs_page_is_what_the_spec_says():
-    spec = importlib.util.spec_from_file_location(
-        "generate_outputs", PROJECT / "docs" / "generate_outputs.py"
-    )
+def generator(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, PROJECT / "docs" / f"{name}.py")
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    assert script.PAGE.read_text(encoding="utf-8") == script.outputs_page(), "run: make docs"
+    return script
+
+
+@pytest.mark.parametrize("page", ["outputs", "series_rules"])
+def test_generated_page_is_up_to_date(page):
+    script = generator(f"generate_{page}")
+    written = getattr(script, f"{page}_page")()
+    assert script.PAGE.read_text(encoding="utf-8") == written, "run: make docs"
+
+
+def test_every_series_rule_is_in_the_table_of_its_vendor_in_order():
+    script = generator("generate_series_rules")
+    listed = re.findall(r"^\| \d+ \| `([\w-]+)` \|", script.PAGE.read_text("utf-8"), re.M)
+    rules = script.heuristic().RULES
+    assert listed == [r.name for vendor in script.VENDORS for r in rules if r.vendor == vendor]
+    assert len(listed) == len(rules)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
