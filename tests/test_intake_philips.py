@@ -205,6 +205,19 @@ def test_several_delays_become_one_run(enhanced: bool, tmp_path: Path) -> None:
     assert validator_errors(dataset) == []
 
 
+def test_delays_given_later_join_the_series_without_the_source(tmp_path: Path) -> None:
+    files, dataset = tmp_path / "in", tmp_path / "bids"
+    written = write_delays(files, ("WIP SOURCE - 3DpCASL",) * 2)
+    assert convert(files, dataset) == 3
+    assert images(dataset) == {"sub-01_run-1_asl.nii.gz", "sub-01_run-2_asl.nii.gz"}
+    files.rename(tmp_path / "gone")
+    assert convert(dataset, "--post-labeling-delay", 1.0, 2.0, *DURATION) == 0
+    assert images(dataset) == {"sub-01_asl.nii.gz"}
+    assert perfusion(dataset) == pytest.approx(written, abs=0.011)
+    assert sidecar(dataset)["PostLabelingDelay"] == [0, 0, 1.0, 1.0, 0, 0, 2.0, 2.0]
+    assert validator_errors(dataset) == []
+
+
 def test_delays_in_the_names_of_the_series(tmp_path: Path) -> None:
     files, dataset = tmp_path / "in", tmp_path / "bids"
     names = ("SOURCE - pCASL LD1800 PLD1000", "SOURCE - pCASL LD1800 PLD2000")
