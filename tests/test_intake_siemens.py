@@ -137,6 +137,26 @@ def test_delays_one_after_the_other_become_one_run(tmp_path: Path) -> None:
     assert validator_errors(dataset) == []
 
 
+def test_delays_that_only_the_user_knows_go_to_the_series_in_turn(tmp_path: Path) -> None:
+    for number in (15, 17):
+        protocol = SiemensProtocol(post_labeling_delay=None, series_number=number)
+        ve(tmp_path / "dicom", pairs(2), protocol)
+    assert convert(tmp_path / "dicom")[0] == 3
+    code, dataset = convert(tmp_path / "dicom", "--post-labeling-delay", 1.0, 2.0)
+    assert code == 0
+    assert images(dataset) == {"sub-01_asl"}
+    assert sidecar(dataset)["PostLabelingDelay"] == [1.0] * 4 + [2.0] * 4
+    assert validator_errors(dataset) == []
+
+
+def test_a_delay_measured_twice_is_two_runs(tmp_path: Path) -> None:
+    for number in (15, 17):
+        ve(tmp_path / "dicom", pairs(2), SiemensProtocol(series_number=number))
+    code, dataset = convert(tmp_path / "dicom")
+    assert code == 0
+    assert images(dataset) == {"sub-01_run-1_asl", "sub-01_run-2_asl"}
+
+
 def test_m0_in_a_series_of_its_own(tmp_path: Path) -> None:
     ve(tmp_path / "dicom", pairs(4), SiemensProtocol())
     calibration = SiemensProtocol(

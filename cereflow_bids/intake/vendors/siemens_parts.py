@@ -17,6 +17,7 @@ from cereflow_bids.intake.dicom_image import Image
 from cereflow_bids.intake.labeling import Parameter, Part
 from cereflow_bids.intake.series import Series, functional_value
 from cereflow_bids.intake.vendors.siemens_protocol import frame_delay
+from cereflow_bids.intake.vendors.siemens_timing import named_several
 
 # The calibration of the same protocol has a TI of its own.
 RESEARCH = re.compile(r"(?<![a-z])(ns|ss)[ _-]?TE\d+[ _-]?TI(\d{3,4})(?!\d)", re.IGNORECASE)
@@ -59,7 +60,8 @@ def part_of(
     )
     if is_volume(series):
         return Part(f"{place} {series.protocol_name} {kind} {duration}", "volume")
-    if delay is None or isinstance(delay, tuple):
+    # Without a delay in the header the user's may still be one for each series.
+    if isinstance(delay, tuple) or (delay is None and named_several(series)):
         return None
     keys = ("tSequenceFileName", "sAsl.ulMode", "sAsl.ulSuppressionMode")
     prepared = " ".join(str(protocol.get(key)) for key in keys)

@@ -90,7 +90,7 @@ def continuous(series: Series, protocol: Mapping[str, str]) -> Timing:
     else:
         timing = _product(series, protocol)
     stated = timing.found.get(DELAY)
-    if timing.notes or not _named_several(series):
+    if timing.notes or not named_several(series):
         return timing
     if stated is not None and isinstance(stated.value, tuple):
         return timing
@@ -103,7 +103,8 @@ def continuous(series: Series, protocol: Mapping[str, str]) -> Timing:
     return Timing(left, (note,))
 
 
-def _named_several(series: Series) -> bool:
+def named_several(series: Series) -> bool:
+    """Tell whether the name of a series speaks of several delays."""
     return bool(_SEVERAL.search(series.description) or _SEVERAL.search(series.protocol_name))
 
 
