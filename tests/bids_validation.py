@@ -1,4 +1,4 @@
-"""The BIDS validator, as tests call it."""
+"""The BIDS validator and our own checks beside it, as tests call them."""
 
 import json
 import os
@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from cereflow_bids.bids.rules import violations
 
 
 def validator_errors(dataset: Path) -> list[dict[str, Any]]:
@@ -19,3 +21,8 @@ def validator_errors(dataset: Path) -> list[dict[str, Any]]:
     )
     issues = json.loads(done.stdout)["issues"]["issues"]
     return [issue for issue in issues if issue["severity"] == "error"]
+
+
+def own_violations(dataset: Path) -> list[str]:
+    """Return what in `dataset` breaks a rule of BIDS that validators do not enforce, as lines."""
+    return [str(violation) for violation in violations(dataset)]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from cereflow_bids.bids.index import check_json
 from cereflow_bids.bids.m0_metadata import read_calibration
 from cereflow_bids.bids.metadata import read_labeling
-from cereflow_bids.bids.run import VOLUME_TYPES, AslRun
+from cereflow_bids.bids.run import AslRun
 from cereflow_bids.bids.sidecar import Sidecar
+from cereflow_bids.bids.volumes import image_shape, read_context, volume_count
 from cereflow_bids.errors import CereflowError, InputError, PendingError, UsageError
 
 if TYPE_CHECKING:
@@ -107,8 +106,8 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
     """
     path = Path(image.path)
     where = str(path.relative_to(layout.root))
-    shape = _shape(path, where)
-    n_volumes = shape[3] if len(shape) > 3 else 1
+    shape = image_shape(path, where)
+    n_volumes = volume_count(shape)
     context_file, context = _context(layout, path, where, n_volumes)
     check_json(path.with_name(f"{run_stem(image)}_asl.json"))
     sidecar = Sidecar(layout.get_metadata(image.path), where)
@@ -189,26 +188,6 @@ def _asl_files(layout: BIDSLayout, selection: Selection) -> list[BIDSFile]:
     return sorted(found, key=lambda image: str(image.filename))
 
 
-def _shape(path: Path, where: str) -> tuple[int, ...]:
-    import nibabel as nib
-    from nibabel.filebasedimages import ImageFileError
-
-    try:
-        image: Any = nib.load(path)
-    except (ImageFileError, OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            "the image cannot be read: it is truncated or no NIfTI.",
-            where=where,
-            fix="fetch or convert it again (git-annex: datalad get).",
-        ) from error
-    shape = image.shape
-    if len(shape) not in (3, 4):
-        raise InputError(
-            f"the image has {len(shape)} dimensions.", where=where, fix="give a 3D or 4D image."
-        )
-    return tuple(int(n) for n in shape)
-
-
 def _context(
     layout: BIDSLayout, image: Path, where: str, n_volumes: int
 ) -> tuple[Path, tuple[str, ...]]:
@@ -218,29 +197,7 @@ def _context(
         extension=".tsv",
         ignore_strict_entities=["suffix", "extension"],
     )
-    if found is None:
-        raise InputError(
-            "there is no aslcontext.tsv for it.",
-            where=where,
-            fix="add it: one column volume_type, one row per volume.",
-        )
-    with Path(found).open(encoding="utf-8-sig", newline="") as text:
-        rows = list(csv.DictReader(text, delimiter="\t", restval=""))
-    context = tuple(str(row.get("volume_type", "")).strip() for row in rows)
-    bad = sorted(set(context) - set(VOLUME_TYPES))
-    if not context or bad:
-        raise InputError(
-            f"aslcontext.tsv has no volume_type column, or unknown types ({', '.join(bad)}).",
-            where=where,
-            fix=f"use {', '.join(VOLUME_TYPES)}.",
-        )
-    if len(context) != n_volumes:
-        raise InputError(
-            f"aslcontext.tsv lists {len(context)} volumes, the image has {n_volumes}.",
-            where=where,
-            fix="list every volume once.",
-        )
-    return Path(found), context
+    return read_context(None if found is None else Path(found), where, n_volumes)
 
 
 def _m0scan(layout: BIDSLayout, image: BIDSFile) -> tuple[Path, Sidecar] | None:

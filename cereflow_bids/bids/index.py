@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cereflow_bids.atomic import write_text_atomically
+from cereflow_bids.bids.sidecar import read_values
 from cereflow_bids.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -59,18 +59,8 @@ def check_json(sidecar: Path) -> None:
     InputError
         With the place of the mistake.
     """
-    if not sidecar.is_file():
-        return
-    try:
-        content = json.loads(sidecar.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(
-            f"the sidecar is no valid JSON ({error}).", where=sidecar.name, fix="correct it."
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(
-            "the sidecar is no JSON object.", where=sidecar.name, fix="put its keys into {}."
-        )
+    if sidecar.is_file():
+        read_values(sidecar)
 
 
 def _index(bids_dir: Path, database_dir: Path | None, *, reset: bool) -> BIDSLayout:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cereflow_bids.bids.parameters import SIDECAR
@@ -35,7 +37,7 @@ class Sidecar:
         value = self.values.get(key)
         if value is None:
             return None
-        if not _is_number(value):
+        if not is_number(value):
             raise InputError(
                 f"{key} is {value!r}, not a number.", where=self.where, fix=f"correct {key}."
             )
@@ -69,7 +71,7 @@ class Sidecar:
         value = self.values.get(key)
         if not isinstance(value, list):
             return self.number(key)
-        numeric = all(_is_number(entry) for entry in value)
+        numeric = all(is_number(entry) for entry in value)
         if not numeric or len(value) != n_volumes:
             raise InputError(
                 f"{key} has {len(value)} entries for {n_volumes} volumes, or entries that are not "
@@ -88,6 +90,27 @@ class Sidecar:
         return chosen[0]
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Tell a finite number; JSON readers let NaN through."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def read_values(path: Path) -> dict[str, Any]:
+    """Return what one sidecar file holds, nothing inherited.
+
+    Raises
+    ------
+    InputError
+        If it is no JSON object, with the place of the mistake.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"the sidecar is no valid JSON ({error}).", where=path.name, fix="correct it."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(
+            "the sidecar is no JSON object.", where=path.name, fix="put its keys into {}."
+        )
+    return content

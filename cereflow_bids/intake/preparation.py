@@ -119,7 +119,6 @@ def _publish(
 
 # What cannot be written as long as something else is not known.
 _FOLLOWS = {
-    "ArterialSpinLabelingType": ("BolusCutOffFlag",),
     "BolusCutOffDelayTime": ("BolusCutOffFlag", "BolusCutOffTechnique"),
     "NumberOfExcitations": ("TotalAcquiredPairs",),
     "RepeatsPerDelay": ("PostLabelingDelay", "LabelingDuration"),
