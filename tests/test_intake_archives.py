@@ -199,10 +199,19 @@ def test_local_name_that_differs_from_the_directory(tmp_path: Path) -> None:
     assert unpacked(tmp_path, content) == [b"content"]
 
 
-def test_duplicate_names_are_two_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("second", [b"one", b"two"])
+def test_duplicate_names(second: bytes, tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="Duplicate name"):
-        content = zip_bytes([("a", b"one"), ("a", b"two"), ("a", b"two")])
-    assert unpacked(tmp_path, content) == [b"one", b"two", b"two"]
+        content = zip_bytes([FIRST, (SECRET, b"one"), (SECRET, second)])
+    where, what = refused(tmp_path, content)
+    assert where == "member 3 of input 2"
+    assert "the same name" in what
+
+
+def test_an_empty_file_is_a_sign_of_trouble(tmp_path: Path) -> None:
+    where, what = refused(tmp_path, zip_bytes([FIRST, (SECRET, b"")]))
+    assert where == "member 2 of input 2"
+    assert "0 bytes" in what
 
 
 def long_zip(monkeypatch: pytest.MonkeyPatch) -> bytes:

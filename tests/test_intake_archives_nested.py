@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hostile_archives import SECRET, placed, refused, tar_bytes, unpacked, zip_bytes
 
-from cereflow_bids.errors import UsageError
+from cereflow_bids.errors import InputError, UsageError
 from cereflow_bids.intake.archives import Limits, check_inputs, unpack
 
 DICOM = bytes(128) + b"DICM" + bytes(100)
@@ -45,7 +45,7 @@ def test_nested_archives_keep_their_place(tmp_path: Path) -> None:
 
 def test_nested_trouble_is_told_by_all_its_positions(tmp_path: Path) -> None:
     inner = zip_bytes([("a", b"one"), (f"../{SECRET}", b"two")])
-    where, _ = refused(tmp_path, tar_bytes([("x", b"zero"), ("y", b""), (SECRET, inner)]))
+    where, _ = refused(tmp_path, tar_bytes([("x", b"zero"), ("y", b"one"), (SECRET, inner)]))
     assert where == "member 2 of member 3 of input 2"
 
 
@@ -99,11 +99,12 @@ def test_junk_is_passed_over(name: str, tmp_path: Path) -> None:
     assert unpack(folder, tmp_path / "other", 1) == [folder / "a/b.dcm"]
 
 
-def test_files_without_bytes_are_no_images(tmp_path: Path) -> None:
-    assert unpacked(tmp_path, zip_bytes([("a", b""), ("b", b"")])) == []
+def test_an_empty_file_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder/a").touch()
-    assert unpack(tmp_path / "folder", tmp_path / "other", 1) == []
+    (tmp_path / "folder/.DS_Store").touch()
+    (tmp_path / f"folder/{SECRET}").touch()
+    with pytest.raises(InputError, match=r"^member 1 of input 1: The file is empty"):
+        unpack(tmp_path / "folder", tmp_path / "other", 1)
 
 
 def test_one_dicom_file(tmp_path: Path) -> None:

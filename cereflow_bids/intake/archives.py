@@ -2,8 +2,7 @@
 
 Members are written under numbers, never under their own names: a name can lead out of the target
 folder, clash with another one, or hold a patient's name. What a hostile archive looks like is
-refused all the same, so that it is noticed. Two members of one name are two files; if they are the
-same image, the header index counts it once.
+refused all the same, so that it is noticed.
 """
 
 import os
@@ -64,13 +63,14 @@ def unpack(source: Path, folder: Path, position: int, limits: Limits | None = No
     -------
     list of Path
         Files in the order of the archive, or of a folder's sorted paths. Those of a folder stay
-        where they are. Empty files are left out, and what macOS and Windows add.
+        where they are. What macOS and Windows add is left out.
 
     Raises
     ------
     InputError
-        If the input is missing, no archive, empty, encrypted, damaged, unsafe or too large. What
-        had been unpacked of it is removed.
+        If the input is missing, no archive, empty, encrypted, damaged, unsafe or too large, if it
+        holds an empty file, or an archive two members of one name. What had been unpacked of it
+        is removed.
     """
     where = f"input {position}"
     account = Account(limits or Limits())
@@ -130,8 +130,18 @@ def _folder_files(source: Path, folder: Path, where: str, account: Account) -> I
                 account.packed += path.stat().st_size
                 target = folder / f"{number:06d}"
                 yield from _archive_files(path, kind, target, place, account, depth=1)
-            elif path.stat().st_size:
+            elif not path.stat().st_size:
+                raise _is_empty(place)
+            else:
                 yield path
+
+
+def _is_empty(where: str) -> InputError:
+    return InputError(
+        "The file is empty (0 bytes): an export that was cut short leaves such files.",
+        where=where,
+        fix="export the study again; if the file is meant to be empty, leave it out.",
+    )
 
 
 def _files_and_links(source: Path) -> Iterator[Path]:
@@ -175,7 +185,15 @@ def _archive_files(
     with disk_told(where):
         folder.mkdir(parents=True, exist_ok=True)
     refuse_unreadable(kind, where)
+    names: set[str] = set()
     for member in _members(path, kind, folder, where, account):
+        if member.name in names:
+            raise InputError(
+                "Two members of the archive have the same name.",
+                where=member.where,
+                fix="pack the folder anew: which of the two belongs to it cannot be told.",
+            )
+        names.add(member.name)
         yield from _member_files(member, folder, account, depth)
 
 
@@ -193,7 +211,7 @@ def _member_files(member: Member, folder: Path, account: Account, depth: int) ->
     account.count_file(member.where)
     head = account.write(member.chunks, target, member.where)
     if not head:
-        return
+        raise _is_empty(member.where)
     kind = kind_of(head)
     refuse_unreadable(kind, member.where)
     if kind not in ARCHIVES or member.opaque:

@@ -35,6 +35,8 @@ class Member(NamedTuple):
         Its position in the archive, from 1; folders count as well.
     where
         What messages call it by.
+    name
+        Its name in the archive, which tells it from others and is never shown.
     opaque
         Whether it is left packed even if its bytes are those of an archive.
     chunks
@@ -43,6 +45,7 @@ class Member(NamedTuple):
 
     number: int
     where: str
+    name: str
     opaque: bool
     chunks: Iterator[bytes]
 

@@ -172,7 +172,7 @@ def members(
             for _ in stream.rest():
                 pass
         elif head:
-            yield Member(1, f"member 1 of {where}", False, stream.rest())
+            yield Member(1, f"member 1 of {where}", "", False, stream.rest())
 
 
 def _decompressed(raw: IO[bytes], kind: Kind) -> IO[bytes]:
@@ -205,7 +205,8 @@ def _tar_members(stream: _Stream, folder: Path, where: str, account: Account) ->
             stream.skip(size)
         else:
             account.expect(size, folder, place)
-            yield Member(number - 1, place, is_opaque(name), stream.exactly(size))
+            content = stream.exactly(size)
+            yield Member(number - 1, place, name, is_opaque(name), content)
         stream.skip(-size % _BLOCK)
 
 

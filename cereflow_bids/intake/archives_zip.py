@@ -97,7 +97,8 @@ def members(path: Path, folder: Path, where: str, account: Account) -> Iterator[
         account.expect(sum(entry.size for entry in kept), folder, where)
         for entry in kept:
             place = _place(entry, where)
-            yield Member(entry.number, place, is_opaque(entry.name), _content(file, entry, place))
+            content = _content(file, entry, place)
+            yield Member(entry.number, place, entry.name, is_opaque(entry.name), content)
 
 
 def _place(entry: Entry, where: str) -> str:

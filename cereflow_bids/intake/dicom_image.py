@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -183,8 +184,8 @@ def _image(path: Path, header: Any, flaw: InputError | None) -> Image:
         instance=int(header.get("InstanceNumber") or 0),
         image_type=tuple(str(part).upper() for part in header.get("ImageType") or ()),
         tags=tuple(dict.fromkeys(_tags(header))),
-        position=_numbers(header, "ImagePositionPatient"),
-        orientation=_numbers(header, "ImageOrientationPatient"),
+        position=_numbers(header, "ImagePositionPatient", 3),
+        orientation=_numbers(header, "ImageOrientationPatient", 6),
         size=(int(header.Rows or 0), int(header.get("Columns") or 0)),
         trigger_time=float(time) if time not in (None, "") else None,
         scaling=(number(header, "RescaleSlope"), number(header, PHILIPS_SCALE)),
@@ -192,9 +193,15 @@ def _image(path: Path, header: Any, flaw: InputError | None) -> Image:
     )
 
 
-def _numbers(header: Any, keyword: str) -> tuple[float, ...] | None:
+def _numbers(header: Any, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Return the `count` finite numbers of an element; anything else is as good as none."""
     value = header.get(keyword)
-    return tuple(float(part) for part in value) if value else None
+    try:
+        numbers = tuple(float(part) for part in value or ())
+    except (TypeError, ValueError):
+        return None
+    usable = len(numbers) == count and all(math.isfinite(part) for part in numbers)
+    return numbers if usable else None
 
 
 def _tags(header: Any) -> Iterator[Tag]:

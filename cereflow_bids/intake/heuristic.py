@@ -143,13 +143,21 @@ def _convert_batch(chosen: Sequence[Series], folder: Path) -> dict[str, list[Pat
     if code:
         if code != _TIMED_OUT:
             compression.refuse_undecodable(chosen)
+            _find_culprit(chosen, folder)
         problem = "took too long and was stopped" if code == _TIMED_OUT else f"failed ({code})"
         raise InputError(
             f"The conversion by HeuDiConv and dcm2niix {problem}.",
+            where=", ".join(f"series {series.number}" for series in chosen),
             fix="look whether the export is complete and the disk has room; if both are so, this "
             "is worth a report.",
         )
     return _outputs(chosen, folder)
+
+
+def _find_culprit(chosen: Sequence[Series], folder: Path) -> None:
+    """Convert series one by one after they failed together: the first that fails alone raises."""
+    for number, series in enumerate(chosen if len(chosen) > 1 else ()):
+        _convert_batch([series], folder / f"alone-{number}")
 
 
 def _write_options(path: Path) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cereflow_bids.errors import InputError
+from cereflow_bids.errors import CereflowError, InputError
 from cereflow_bids.intake import heuristic
 from cereflow_bids.intake.labeling import Known, Labeling
 from cereflow_bids.intake.privacy import anonymous
@@ -31,7 +31,7 @@ def read(series: Series) -> Known | LeftOut:
         return LeftOut(series.number, role.why, role.rule, related)
     maker = heuristic.vendor(series) or ""
     is_perfusion = role.kind in (heuristic.rules().ASL, heuristic.rules().M0SCAN)
-    labeling = READERS[maker](series) if is_perfusion and maker in READERS else Labeling({})
+    labeling = _labeling(series, maker) if is_perfusion and maker in READERS else Labeling({})
     return Known(
         uid=anonymous(series.uid),
         number=series.number,
@@ -46,6 +46,20 @@ def read(series: Series) -> Known | LeftOut:
         repetition_time=series.repetition_time,
         labeling=labeling,
     )
+
+
+def _labeling(series: Series, maker: str) -> Labeling:
+    try:
+        return READERS[maker](series)
+    except CereflowError:
+        raise
+    except Exception as error:
+        # What it says can quote a header.
+        raise InputError(
+            f"The header holds a value that cannot be read ({type(error).__name__}).",
+            where=f"series {series.number}",
+            fix="export the series again from the scanner; whatever has altered it damaged it.",
+        ) from error
 
 
 def choose(found: Sequence[Series], where: str) -> tuple[list[Series], list[Known], list[str]]:

@@ -14,6 +14,7 @@ from cereflow_bids.intake.archives import Limits, unpack
 from cereflow_bids.intake.series import Series, index
 
 # What stays unpacked between the first look at all inputs and their conversion.
+_DIGITS = 6
 _MOST_BYTES = 4_000_000_000
 _MOST_IMAGES = 20_000
 
@@ -21,12 +22,12 @@ _MOST_IMAGES = 20_000
 def _called(folder: Path, where: str, number: int, path: Path) -> str:
     """Name a file by its place: unpacked members are named by their numbers, level by level.
 
-    >>> _called(Path("s"), "input 1", 9, Path("s/000002/000017"))
+    >>> _called(Path("s"), "input 1", 9, Path("s/000002-members/000017"))
     'member 17 of member 2 of input 1'
     """
     if not path.is_relative_to(folder):
         return f"file {number} of {where}"
-    levels = [f"member {int(part)} of" for part in path.relative_to(folder).parts]
+    levels = [f"member {int(part[:_DIGITS])} of" for part in path.relative_to(folder).parts]
     return " ".join([*reversed(levels), where])
 
 
