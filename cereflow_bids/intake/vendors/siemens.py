@@ -105,7 +105,7 @@ def _timing(series: Series, protocol: Mapping[str, str], kind: Parameter | None)
         origin = f"header (series description: TI {round(named * 1000)})"
         return Timing({DELAY: Parameter(named, origin)}, (_FAIR,))
     if kind is not None and kind.value == "PASL":
-        return pulsed(protocol)
+        return pulsed(series, protocol)
     return continuous(series, protocol)
 
 

@@ -58,12 +58,29 @@ def frame_delay(header: Any) -> float | None:
 
 def pulse_train_duration(header: Any) -> float | None:
     """Return how long the labelling of the first frame lasts, (0018,9258), s."""
+    found = (
+        _from_milliseconds(slab.get("ASLPulseTrainDuration"))
+        for labelling in _asl_items(header)
+        for slab in labelling.get("ASLSlabSequence") or ()
+    )
+    return next((duration for duration in found if duration), None)
+
+
+def bolus_cutoff(header: Any) -> tuple[float, ...]:
+    """Return when the bolus of the first frame is cut off, (0018,925F), s; empty if unknown."""
+    found = (
+        _from_milliseconds(timing.get("ASLBolusCutoffDelayTime"))
+        for labelling in _asl_items(header)
+        for timing in labelling.get("ASLBolusCutoffTimingSequence") or ()
+    )
+    return tuple(time for time in found if time)
+
+
+def _asl_items(header: Any) -> Iterator[Any]:
+    """Yield the standard ASL description of a classic image, or of an enhanced one's frame."""
+    yield from header.get("MRArterialSpinLabelingSequence") or ()
     for frame in (header.get("PerFrameFunctionalGroupsSequence") or ())[:1]:
-        for labelling in frame.get("MRArterialSpinLabelingSequence") or ():
-            for slab in labelling.get("ASLSlabSequence") or ():
-                if duration := _from_milliseconds(slab.get("ASLPulseTrainDuration")):
-                    return duration
-    return None
+        yield from frame.get("MRArterialSpinLabelingSequence") or ()
 
 
 def _from_milliseconds(value: Any) -> float | None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from cereflow_bids.intake.labeling import Parameter
 from cereflow_bids.intake.series import Series
 from cereflow_bids.intake.vendors.siemens_protocol import (
+    bolus_cutoff,
     count,
     frame_delay,
     number,
@@ -46,7 +47,7 @@ class Timing(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def pulsed(protocol: Mapping[str, str]) -> Timing:
+def pulsed(series: Series, protocol: Mapping[str, str]) -> Timing:
     """Read TI1 and TI2 of a PASL scan, and how its bolus is cut off.
 
     The print has two or three times: TI1 ≤ the end of the saturation (Q2TIPS only) ≤ TI2. They
@@ -56,7 +57,7 @@ def pulsed(protocol: Mapping[str, str]) -> Timing:
     known = sorted(time for time in times if time is not None)
     kind, technique, how = _technique(protocol)
     if len(known) < 2:
-        return Timing({})
+        return _standard_pulsed(series)
     places = " and ".join(f"alTI[{n}]" for n, time in enumerate(times) if time is not None)
     origin = f"header (Siemens protocol: {places})"
     found = {DELAY: Parameter(known[-1], origin)}
@@ -66,6 +67,23 @@ def pulsed(protocol: Mapping[str, str]) -> Timing:
         cutoff = known[0] if len(known) == 2 else known[:2]
         found["BolusCutOffTechnique"] = Parameter(technique, how)
         found["BolusCutOffDelayTime"] = Parameter(cutoff, origin)
+    return Timing(found)
+
+
+def _standard_pulsed(series: Series) -> Timing:
+    """Read a PASL scan whose protocol was taken away from the tags beside it."""
+    found: dict[str, Parameter] = {}
+    delay, cutoff = frame_delay(series.header), bolus_cutoff(series.header)
+    if delay is not None:
+        found[DELAY] = Parameter(delay, "header (0021,1189)")
+    if cutoff:
+        origin = "header (0018,925F)"
+        value = cutoff[0] if len(cutoff) == 1 else sorted(cutoff)
+        found["BolusCutOffFlag"] = Parameter(True, origin)
+        found["BolusCutOffDelayTime"] = Parameter(value, origin)
+        # Two times begin and end a train of saturations; one is a single saturation.
+        technique = "QUIPSSII" if len(cutoff) == 1 else "Q2TIPS"
+        found["BolusCutOffTechnique"] = Parameter(technique, "inferred (number of cut-off times)")
     return Timing(found)
 
 
