@@ -245,3 +245,65 @@ def test_a_failing_conversion_names_nobody(
     assert named(said, secrets) == []
     assert leaks(work, secrets) == []
     assert list(work.iterdir()) == []
+
+
+# -- images twice --------------------------------------------------------------------------------
+
+
+def test_the_same_image_twice_counts_once_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = tmp_path / "dicom"
+    stack = np.stack([head(v) for v in (1500, 300, 295, 300, 295, 300)], axis=-1)
+    paths = siemens.write(files, visit("A"), stack, AFFINE)
+    for path in paths[:2]:
+        (files / f"copy-{path.name}").write_bytes(path.read_bytes())
+    assert convert(files, tmp_path / "bids") == 0
+    said = capsys.readouterr().out
+    assert "1 m0scan, 1 n/a, 2 label, 2 control" in said
+    assert "series 15: 2 files are copies" in said
+
+
+def test_two_images_of_one_uid_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = tmp_path / "dicom"
+    stack = np.stack([head(v) for v in (1500, 300, 295, 300, 295, 300)], axis=-1)
+    paths = siemens.write(files, visit("A"), stack, AFFINE)
+    raw = bytearray(paths[2].read_bytes())
+    raw[-1] ^= 1
+    (files / "0000-copy").write_bytes(raw)
+    assert convert(files, tmp_path / "bids") == 1
+    assert "one and the same SOP instance UID" in capsys.readouterr().err
+    assert not (tmp_path / "bids").exists()
+
+
+def test_a_missing_slice_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = tmp_path / "dicom"
+    stack = np.stack([head(8), head(8), head(0.4), head(0.39)], axis=-1)
+    paths = philips.write_source(files, visit("P"), stack, AFFINE)
+    paths[SHAPE[2] + 2].unlink()
+    assert convert(files, tmp_path / "bids") == 1
+    said = capsys.readouterr().err
+    assert "series 1903: The series is incomplete: 23 of 24 images are there" in said
+    for volume in range(4):
+        paths[volume * SHAPE[2] + 2].unlink(missing_ok=True)
+    assert convert(files, tmp_path / "bids") == 1
+    assert "not evenly spaced (4.00 to 8.00 mm)" in capsys.readouterr().err
+
+
+def test_a_series_of_two_patients_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pydicom import dcmread
+
+    files = tmp_path / "dicom"
+    stack = np.stack([head(v) for v in (1500, 300, 295, 300, 295, 300)], axis=-1)
+    paths = siemens.write(files, visit("A"), stack, AFFINE)
+    image = dcmread(paths[3])
+    image.PatientID = "CANARYOTHER"
+    image.save_as(paths[3])
+    assert convert(files, tmp_path / "bids") == 1
+    said = capsys.readouterr().err
+    assert "mixes images of several patients" in said
+    assert "CANARY" not in said

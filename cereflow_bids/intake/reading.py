@@ -83,6 +83,11 @@ def choose(found: Sequence[Series], where: str) -> tuple[list[Series], list[Know
         if isinstance(what, Known):
             chosen.append(series)
             known.append(what)
+            if series.copies:
+                notes.append(
+                    f"series {series.number}: {series.copies} files are copies of images that "
+                    "are there already, and were not used."
+                )
         elif what.related:
             notes.append(f"series {what.number} was left out: {what.why}.")
     if not any(one.kind == heuristic.rules().ASL for one in known):

@@ -6,7 +6,7 @@ Every file is read for the few elements that sort it; one file per series is rea
 from __future__ import annotations
 
 import warnings
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,6 +54,8 @@ class Series:
         Its files, in the order of their instance numbers.
     header
         The first image's data set, without pixels.
+    copies
+        Number of files left out because the same image is there already.
     """
 
     uid: str
@@ -70,6 +72,7 @@ class Series:
     repetition_time: float | None
     images: tuple[Image, ...]
     header: Any
+    copies: int = 0
 
     def __repr__(self) -> str:
         return f"Series(number={self.number}, images={len(self.images)})"
@@ -122,18 +125,24 @@ def index(files: Iterable[Path], called: Callable[[int, Path], str] = _numbered)
         If a DICOM file cannot be read. What is wrong with one series is told by `Series.flaw`.
     """
     grouped: dict[str, dict[str, Image]] = defaultdict(dict)
+    copies: Counter[str] = Counter()
     # Values are parsed when they are asked for, and pydicom's warnings quote odd ones.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number, path in enumerate(files, start=1):
             image = read_image(path, called(number, path))
             if image is not None:
-                _keep(grouped[image.series_uid], image, called(number, path))
-        found = [_series(list(group.values())) for group in grouped.values()]
+                new = _keep(grouped[image.series_uid], image, called(number, path))
+                copies[image.series_uid] += not new
+        found = [
+            replace(_series(list(group.values())), copies=copies[uid])
+            for uid, group in grouped.items()
+        ]
     return sorted(found, key=lambda one: (one.study_date, one.study_uid, *one.place))
 
 
-def _keep(group: dict[str, Image], image: Image, where: str) -> None:
+def _keep(group: dict[str, Image], image: Image, where: str) -> bool:
+    """Add an image to its series; return False if it is there already."""
     earlier = group.setdefault(image.uid, image)
     if earlier is not image and earlier.path.read_bytes() != image.path.read_bytes():
         flaw = InputError(
@@ -143,6 +152,7 @@ def _keep(group: dict[str, Image], image: Image, where: str) -> None:
             "altered.",
         )
         group[image.uid] = replace(earlier, flaw=flaw)
+    return earlier is image
 
 
 def _series(images: Sequence[Image]) -> Series:
