@@ -377,6 +377,17 @@ def test_multiphase(enhanced: bool, software: str, order: list[int], tmp_path: P
     assert validator_errors(dataset) == []
 
 
+def test_late_phases_are_no_m0_however_bright(tmp_path: Path) -> None:
+    files, dataset = tmp_path / "in", tmp_path / "bids"
+    recovering = (10.0, 20.0, 40.0, 9.8, 19.6, 39.2)
+    protocol = replace(MULTIPHASE, source_description="SOURCE - pCASL_MultiPhase")
+    philips.write_source(files, STUDY, heads(recovering * 3), AFFINE, protocol=protocol)
+    options = (*DURATION, "--background-suppression", "no")
+    assert convert(files, dataset, *options) == 0
+    assert context(dataset) == (["control"] * 3 + ["label"] * 3) * 3
+    assert sidecar(dataset)["M0Type"] == "Absent"
+
+
 def test_multiphase_with_an_unsuppressed_dynamic(tmp_path: Path) -> None:
     files, dataset = tmp_path / "in", tmp_path / "bids"
     protocol = replace(MULTIPHASE, source_description="SOURCE - pCASL_MultiPhase")

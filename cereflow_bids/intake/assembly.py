@@ -96,8 +96,11 @@ def assemble(scans: Sequence[Scan]) -> Assembly:
     if part is not None and part.by == "volume":
         found = [volumes.order(np.concatenate(signals), _tags(scans))]
     else:
-        tags = [scan.known.labeling.volume_types for scan in scans]
-        found = [volumes.order(signal, tag) for signal, tag in zip(signals, tags, strict=True)]
+        read = [scan.known.labeling for scan in scans]
+        found = [
+            volumes.order(signal, labeling.volume_types, labeling.volume_delays)
+            for signal, labeling in zip(signals, read, strict=True)
+        ]
     order = volumes.Order(
         tuple(kind for one in found for kind in one.types),
         found[0].origin,

@@ -46,7 +46,11 @@ def mean_signal(data: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.asarray(data[head].mean(axis=0, dtype=float))
 
 
-def order(signal: NDArray[np.floating], tagged: tuple[str, ...] | None) -> Order:
+def order(
+    signal: NDArray[np.floating],
+    tagged: tuple[str, ...] | None,
+    delays: tuple[float, ...] | None = None,
+) -> Order:
     """Decide what each volume is.
 
     Parameters
@@ -55,6 +59,8 @@ def order(signal: NDArray[np.floating], tagged: tuple[str, ...] | None) -> Order
         Mean signal per volume, ``(volumes,)``.
     tagged
         What the header says per volume, in acquired order, or None.
+    delays
+        Delay of each volume, s, where the header tells it (0: none), or None.
 
     Returns
     -------
@@ -62,7 +68,7 @@ def order(signal: NDArray[np.floating], tagged: tuple[str, ...] | None) -> Order
         What the header tags stands, with a note where the signal contradicts it; what it does not
         tag is inferred from the signal, with a note where that is not clear.
     """
-    bright = _unsuppressed(signal)
+    bright = _unsuppressed(signal, delays)
     if tagged is not None and "deltam" in tagged and len(tagged) == len(signal):
         return Order(tagged, "header (image type)")
     if tagged is None or len(tagged) != len(signal) or not {"control", "label"} <= set(tagged):
@@ -90,9 +96,19 @@ def suppressed(signal: NDArray[np.floating], types: tuple[str, ...]) -> bool | N
     return bool(ratio > UNSUPPRESSED_RATIO)
 
 
-def _unsuppressed(signal: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Mark the volumes that are far brighter than the median one."""
-    return np.asarray(signal > UNSUPPRESSED_RATIO * np.median(signal))
+def _unsuppressed(
+    signal: NDArray[np.floating], delays: tuple[float, ...] | None
+) -> NDArray[np.bool_]:
+    """Mark the volumes that are far brighter than the median one of their delay.
+
+    The signal recovers from one readout to the next, so that late phases are bright by themselves.
+    """
+    usual = np.full(len(signal), np.median(signal))
+    if delays is not None and len(delays) == len(signal):
+        times = np.array(delays)
+        for time in np.unique(times[times > 0]):
+            usual[times == time] = np.median(signal[times == time])
+    return np.asarray(signal > UNSUPPRESSED_RATIO * usual)
 
 
 def _from_signal(
