@@ -157,6 +157,19 @@ def test_interoperability_export_is_joined_in_order(
     assert validator_errors(dataset) == []
 
 
+def test_interoperability_export_with_several_delays_waits_for_their_repeats(
+    tmp_path: Path,
+) -> None:
+    protocol = replace(SEVERAL, delays=(0.5, 1.0))
+    levels = volumes([M0, *pairs(3)])
+    siemens_xa_classic.write(tmp_path / "dicom", STUDY, levels, AFFINE, protocol=protocol)
+    assert convert(tmp_path / "dicom")[0] == 3
+    code, dataset = convert(tmp_path / "dicom", "--repeats-per-delay", 1, 2)
+    assert code == 0
+    assert sidecar(dataset)["PostLabelingDelay"] == [0, 0.5, 0.5, 1, 1, 1, 1]
+    assert validator_errors(dataset) == []
+
+
 def test_interoperability_export_without_protocol_asks_for_everything(tmp_path: Path) -> None:
     siemens_xa_classic.write(
         tmp_path / "dicom", STUDY, volumes([M0, *pairs(3)]), AFFINE, with_protocol=False

@@ -55,7 +55,7 @@ def read(series: Series) -> Labeling:
     types, doubts = volume_types(series)
     notes += doubts
     delays = None
-    if DELAY in found and isinstance(found[DELAY].value, tuple):
+    if DELAY in found and isinstance(found[DELAY].value, tuple) and not is_volume(series):
         delays, note = _delays(series, found[DELAY].value, types)
         notes += note
     if is_volume(series) and series.acquisition_type.upper() == "2D":
