@@ -131,11 +131,15 @@ def test_what_is_right_passes(
     [
         ({"PostLabelingDelay": 1800}, PAIRS, "seconds", "PostLabelingDelay is 1800: that looks"),
         ({"LabelingDuration": 1800.0}, PAIRS, "seconds", "LabelingDuration is 1800"),
+        (TWO_D | {"SliceTiming": [0, 40, 80]}, PAIRS, "seconds", "SliceTiming is 80"),
+        ({"BolusCutOffDelayTime": [700, 1600]}, PAIRS, "seconds", "BolusCutOffDelayTime is 1600"),
         ({"EchoTime": 10.5}, PAIRS, "seconds", "EchoTime is 10.5"),
         ({"RepetitionTimePreparation": 4000}, PAIRS, "seconds", "Preparation is 4000"),
         ({"PostLabelingDelay": -0.5}, PAIRS, "seconds", "below 0"),
         ({"PostLabelingDelay": [1.8, 1.8]}, PAIRS, "per-volume", "2 entries for 4 volumes"),
         ({"LabelingDuration": [1.8] * 5}, PAIRS, "per-volume", "5 entries for 4 volumes"),
+        ({"FlipAngle": [90, 90, 90]}, PAIRS, "per-volume", "FlipAngle has 3 entries"),
+        ({"EchoTime": [0.01, 0.03]}, PAIRS, "per-volume", "EchoTime has 2 entries"),
         ({"RepetitionTimePreparation": [4.0]}, PAIRS, "per-volume", "1 entries for 4"),
         ({"RepetitionTimePreparation": 0}, PAIRS, "repetition-time", "is 0"),
         ({"RepetitionTimePreparation": [4, 4, -1, 4]}, PAIRS, "repetition-time", "is -1"),
@@ -157,7 +161,7 @@ def test_what_is_right_passes(
             "labeling-efficiency",
             "not measured",
         ),
-        ({"SliceTiming": [0, 0.1, 0.2]}, PAIRS, "slice-timing", "3D readout"),
+        ({"SliceTiming": [0, 0.1]}, PAIRS, "slice-timing", "3D readout"),
         (TWO_D | {"SliceTiming": [0, 0.1]}, PAIRS, "slice-timing", "2 entries for 3 slices"),
         ({"M0Type": "separate"}, PAIRS, "vocabulary", "'separate'"),
         ({"ArterialSpinLabelingType": "VSASL"}, PAIRS, "vocabulary", "'VSASL'"),
@@ -184,6 +188,11 @@ def test_difference_images_count_the_pairs_they_were_summed_over(root: Path, tot
     write_run(root, PCASL | DIFFERENCES | both, context)
     (found,) = violations(root)
     assert found.sentence.endswith("the excitations of the difference images make 6.")
+    alike = {"TotalAcquiredPairs": total + 1, "NumberOfExcitations": total / 2}
+    both = {"TotalAcquiredPairs": total, "CereflowScaling": alike}
+    write_run(root, PCASL | DIFFERENCES | both, context)
+    (found,) = violations(root)
+    assert found.sentence.endswith(f"the difference images were scaled for {total + 1}.")
 
 
 def test_labeling_duration_is_not_for_pasl(root: Path) -> None:
@@ -232,6 +241,16 @@ def test_a_key_may_be_inherited(root: Path) -> None:
     assert rules_of(violations(root)) == [(ASL, "required")]
 
 
+def test_the_nearest_of_several_files_wins(root: Path) -> None:
+    write_run(root, merged(PCASL, {"EchoTime": ABSENT}), PAIRS)
+    (root / "asl.json").write_text('{"EchoTime": 20}')
+    (root / "sub-01" / "sub-01_asl.json").write_text('{"EchoTime": 0.02}')
+    (root / "aslcontext.tsv").write_text("volume_type\nlabel\n")
+    assert violations(root) == []
+    (root / "sub-01/perf/sub-01_aslcontext.tsv").unlink()
+    assert rules_of(violations(root)) == [(ASL, "aslcontext")]
+
+
 # -- volumes and M0 ------------------------------------------------------------------------------
 
 
@@ -245,6 +264,8 @@ def test_a_key_may_be_inherited(root: Path) -> None:
     ],
 )
 def test_volume_types_fit_the_image(root: Path, text: str | None, said: str) -> None:
+    # Where the types are not known, nothing is said of M0 volumes.
+    write_run(root, PCASL | {"M0Type": "Included"}, PAIRS)
     table = root / "sub-01/perf/sub-01_aslcontext.tsv"
     table.unlink()
     if text is not None:
