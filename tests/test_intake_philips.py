@@ -420,6 +420,15 @@ def strip(folder: Path, *keywords: str) -> None:
         image.save_as(path)
 
 
+def test_a_3d_multiphase_scan_has_no_slice_times(tmp_path: Path) -> None:
+    volumetric = replace(MULTIPHASE, dimension="3D", slice_interval=0.01)
+    philips.write_source(tmp_path, STUDY, heads(PHASES), AFFINE, protocol=volumetric)
+    (series,) = index(tmp_path.iterdir())
+    found = reader.read(series)
+    assert "SliceTiming" not in found.parameters
+    assert found.volume_delays == (0.3, 0.55, 0.8) * 4
+
+
 def test_label_images_may_count_the_time_from_the_control(tmp_path: Path) -> None:
     from pydicom import dcmread
 

@@ -207,7 +207,7 @@ def _multiphase(series: Series, found: Sequence[Volume]) -> dict[str, Parameter]
         result["RepetitionTimePreparation"] = Parameter(
             cycle, "header (2005,10A0): half the time between two dynamics"
         )
-    if timing := _slice_timing(found):
+    if series.acquisition_type.upper() == "2D" and (timing := _slice_timing(found)):
         result["SliceTiming"] = Parameter(timing, "header (0018,1060), per slice")
     return result
 
