@@ -182,6 +182,13 @@ def test_volumes_of_single_slices_are_counted_as_volumes(tmp_path: Path) -> None
     assert value(siemens.read(found), "RepeatsPerDelay") == (1, 2)
 
 
+@pytest.mark.parametrize(("mode", "dark"), [(1, False), (2, True), (8, True)])
+def test_suppression_by_its_mode(mode: int, dark: bool, read: Callable[..., Labeling]) -> None:
+    found = read(SiemensProtocol(suppression=mode), pairs(1))
+    assert value(found, "BackgroundSuppression") is dark
+    assert found.parameters["BackgroundSuppression"].origin.startswith("inferred")
+
+
 # -- XA without its protocol ----------------------------------------------------------------------
 
 
