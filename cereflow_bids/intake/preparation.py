@@ -139,11 +139,13 @@ def _check(bids: Path, runs: Sequence[RunSummary]) -> None:
     }
     found = violations(bids, excused)
     if found:
-        series = next((run.series for run in runs if run.run == found[0].file), ())
+        file, _, sentence, fix = found[0]
+        series = next((run.series for run in runs if run.run == file), ())
+        said = sentence.removesuffix(".")
         raise InputError(
-            f"The converted run would break a rule of BIDS: {found[0].sentence}",
+            f"The converted run would break a rule of BIDS: {said}.",
             where=f"series {', '.join(map(str, series))}",
-            fix=f"{found[0].fix.removesuffix('.')}, or leave the series out of the upload.",
+            fix=f"{fix.removesuffix('.')}, or leave the series out of the upload.",
         )
 
 
