@@ -88,7 +88,7 @@ class Known:
     kind, rule, why
         What the series is for, by which rule of the heuristic, and what that says.
     vendor, model, software, description
-        What a protocol file matches; the description can hold a name and is never published.
+        What a protocol file matches, without the names of persons; never published.
     repetition_time
         s, or None.
     labeling

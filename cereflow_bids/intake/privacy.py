@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -53,6 +53,14 @@ _PERSONS = frozenset(
         "RequestingPhysician",
     }
 )
+_PERSONAL = (
+    *sorted(_PERSONS),
+    "PatientID",
+    "OtherPatientIDs",
+    "PatientBirthDate",
+    "PatientTelephoneNumbers",
+    "AccessionNumber",
+)
 # What an image is made of stays, even where a site named its patient after the scanner.
 _KEPT = frozenset({"Manufacturer", "ManufacturersModelName"})
 # Descriptive words that many headers hold where a name might stand.
@@ -77,8 +85,21 @@ def patient_key(header: Any) -> str:
 
 def identifiers(header: Any) -> frozenset[str]:
     """Return every text of a header that could identify somebody, with the parts of names."""
+    return _texts(header, _IDENTIFYING)
+
+
+def without_persons(text: str, header: Any) -> str:
+    """Return a description without the names and numbers of persons that its header holds.
+
+    Only persons: a description may well be that of the study or the name of the machine.
+    """
+    pattern = _words(_texts(header, _PERSONAL))
+    return pattern.sub("", text).strip() if pattern else text
+
+
+def _texts(header: Any, keywords: Iterable[str]) -> frozenset[str]:
     found: set[str] = set()
-    for keyword in _IDENTIFYING:
+    for keyword in keywords:
         text = str(header.get(keyword, "")).strip()
         found.add(text)
         if keyword in _PERSONS:
@@ -96,15 +117,23 @@ def without_identifiers(sidecar: Mapping[str, Any], texts: frozenset[str]) -> di
     A second line of defence behind the allow-list: protocol names and coils can be named after
     people.
     """
-    if not texts:
+    pattern = _words(texts)
+    if pattern is None:
         return dict(sidecar)
-    alternatives = "|".join(re.escape(text) for text in sorted(texts))
-    pattern = re.compile(rf"(?<![A-Za-z0-9])(?:{alternatives})(?![A-Za-z0-9])", re.IGNORECASE)
     return {
         key: value
         for key, value in sidecar.items()
         if key in _KEPT or not _mentions(value, pattern)
     }
+
+
+def _words(texts: Iterable[str]) -> re.Pattern[str] | None:
+    """Return what finds any of `texts` as a word of its own, or None if there are none."""
+    # Of two that begin alike the longer one comes first.
+    alternatives = "|".join(re.escape(text) for text in sorted(texts, key=len, reverse=True))
+    if not alternatives:
+        return None
+    return re.compile(rf"(?<![A-Za-z0-9])(?:{alternatives})(?![A-Za-z0-9])", re.IGNORECASE)
 
 
 def _mentions(value: Any, pattern: re.Pattern[str]) -> bool:

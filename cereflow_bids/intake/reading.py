@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cereflow_bids.errors import CereflowError, InputError
 from cereflow_bids.intake import heuristic
 from cereflow_bids.intake.labeling import Known, Labeling
-from cereflow_bids.intake.privacy import anonymous
+from cereflow_bids.intake.privacy import anonymous, without_persons
 from cereflow_bids.intake.series import Series
 from cereflow_bids.intake.vendors import READERS
 
@@ -39,12 +39,22 @@ def read(series: Series) -> Known | LeftOut:
         rule=role.rule,
         why=role.why,
         vendor=maker,
-        model=series.model,
-        software=series.software,
-        description=series.description,
+        model=without_persons(series.model, series.header),
+        software=without_persons(series.software, series.header),
+        description=without_persons(series.description, series.header),
         acquisition_type=series.acquisition_type.upper(),
         repetition_time=series.repetition_time,
-        labeling=labeling,
+        labeling=_digested(labeling),
+    )
+
+
+def _digested(labeling: Labeling) -> Labeling:
+    """Replace what serves comparison alone by digests: it can hold names, and may be kept."""
+    part, prepared = labeling.part, labeling.preparation
+    return replace(
+        labeling,
+        part=None if part is None else part._replace(group=anonymous(part.group)),
+        preparation=anonymous(prepared) if prepared else "",
     )
 
 
