@@ -23,7 +23,8 @@ _INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     try:
-        arguments = parser().parse_intermixed_args(gathered(sys.argv[1:] if argv is None else argv))
+        words = gathered(sys.argv[1:] if argv is None else argv)
+        arguments = parser().parse_intermixed_args(words)
     except SystemExit as stop:
         return int(stop.code or 0)
     try:

@@ -125,10 +125,11 @@ def _write_ge(folder: Path, head: brain.Head, rng: np.random.Generator) -> brain
 
 
 def _write_siemens(folder: Path, head: brain.Head, rng: np.random.Generator) -> brain.SampledHead:
-    protocol = SiemensProtocol()
+    delay = 1.8
+    protocol = SiemensProtocol(post_labeling_delay=delay)
     scan = simulation.Scan(
         labeling_duration=protocol.labeling_duration,
-        post_labeling_delay=protocol.post_labeling_delay,
+        post_labeling_delay=delay,
         recovery=protocol.repetition_time,
         echo_time=protocol.echo_time,
         gain=6000,

@@ -133,6 +133,10 @@ ALLOWED: dict[str, tuple[Callable[[Any], bool], str]] = {
         _each(lambda value: _is_number(value) and 0 < value <= 60),
         "give the repetition time in seconds, such as 4.8.",
     ),
+    "FlipAngle": (
+        _each(lambda value: _is_number(value) and 0 < value <= 360),
+        "give degrees, such as 35.",
+    ),
     "SliceTiming": (
         _each(lambda value: _is_number(value) and 0 <= value <= LONGEST_SECONDS),
         "give one time per slice in seconds, the first slice first.",

@@ -69,13 +69,22 @@ def _same_as(scan: Scan, asl: Assembly) -> bool:
     return bool(brightness < volumes.UNSUPPRESSED_RATIO * np.median(asl.signal))
 
 
+def _direction(scan: Scan) -> str:
+    return str(scan.sidecars[0].get("PhaseEncodingDirection", ""))
+
+
 def nearest_users(
     path: str, calibrations: Mapping[str, Scan], assemblies: Mapping[str, Assembly]
 ) -> list[str]:
-    """Return the ASL runs to which the M0 at `path` is the nearest by series number."""
+    """Return the ASL runs to which the M0 at `path` is the nearest by series number.
+
+    Only M0 of one phase encoding direction compete: a pair of opposite ones belongs together.
+    """
+    direction = _direction(calibrations[path])
+    rivals = [one for one in calibrations if _direction(calibrations[one]) == direction]
 
     def nearest(run: Assembly) -> str:
         number = run.scans[0].known.number
-        return min(calibrations, key=lambda one: abs(calibrations[one].known.number - number))
+        return min(rivals, key=lambda one: abs(calibrations[one].known.number - number))
 
     return [user for user, run in assemblies.items() if nearest(run) == path]

@@ -18,6 +18,9 @@ from cereflow_bids.intake.sources import Sources
 
 # What only the images tell, or what is needed only for some.
 _FROM_IMAGES = "volume order, M0 and number of pairs: from the images, at conversion"
+_INFERRED = {
+    "BackgroundSuppression": "from the brightness of M0 against control, if the run holds an M0"
+}
 
 
 def explain(
@@ -95,10 +98,14 @@ def _explain_acquisition(
     for conflict in done.conflicts:
         say(f"    CONFLICT {conflict}.")
     for key, flag, line in zip(done.missing, done.flags, done.lines, strict=True):
-        say(f"    MISSING {key}: give {flag}, or in a protocol file: {line}")
+        remedy = f"give {flag}, or in a protocol file: {line}"
+        if key in _INFERRED:
+            say(f"    {key}: {_INFERRED[key]}; else {remedy}")
+        else:
+            say(f"    MISSING {key}: {remedy}")
     for note in dict.fromkeys(note for known in members for note in known.labeling.notes):
         say(f"    note: {note}")
-    return bool(done.missing)
+    return not set(done.missing) <= set(_INFERRED)
 
 
 def _completed(members: Sequence[Known], answers: Answers) -> Completed:

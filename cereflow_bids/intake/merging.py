@@ -10,7 +10,7 @@ from cereflow_bids.intake import acquisitions, volumes
 from cereflow_bids.intake.answers import PROTOCOL_FILE, Answer, Answers
 from cereflow_bids.intake.assembly import Assembly, repeated
 from cereflow_bids.intake.labeling import Known, Parameter, Parameters
-from cereflow_bids.intake.protocol import Completed, complete
+from cereflow_bids.intake.protocol import Completed, complete, supplied
 from cereflow_bids.intake.vendors import ge
 
 DELAY, DURATION, REPEATS, NEX = (
@@ -108,10 +108,21 @@ def completed(
     # What the vendor's reader knows better than dcm2niix stands.
     merged = {**_general(found, base), **merged, **_measured(found, has_m0)}
     several = found.delay_index is None and _may_have_several(merged, members, answers)
-    needed = (*_GENERAL, *(("SliceTiming",) if base.get("MRAcquisitionType") == "2D" else ()))
-    needed += (NEX,) if "deltam" in found.order.types else ()
-    done = complete(merged, offered(members, answers, merged), needed)
+    done = complete(merged, offered(members, answers, merged), _needed(merged, found.order.types))
     return _arrays(done, found, several)
+
+
+def _needed(merged: Parameters, types: Sequence[str]) -> tuple[str, ...]:
+    """Return what BIDS asks of this acquisition beside what it asks of every labelling."""
+    needed = list(_GENERAL)
+    acquisition = merged.get("MRAcquisitionType")
+    if acquisition is not None and acquisition.value == "2D":
+        needed.append("SliceTiming")
+    if "deltam" in types:
+        needed.append(NEX)
+    if "LookLocker" in merged and merged["LookLocker"].value:
+        needed.append("FlipAngle")
+    return tuple(needed)
 
 
 def _may_have_several(merged: Parameters, members: Sequence[Known], answers: Answers) -> bool:
@@ -121,7 +132,7 @@ def _may_have_several(merged: Parameters, members: Sequence[Known], answers: Ans
 
 def _general(found: Assembly, base: Mapping[str, Any]) -> dict[str, Parameter]:
     """Return what dcm2niix read and BIDS requires, so that the user can supply what it did not."""
-    keys = ("MagneticFieldStrength", "MRAcquisitionType", "EchoTime", "SliceTiming")
+    keys = ("MagneticFieldStrength", "MRAcquisitionType", "EchoTime", "SliceTiming", "FlipAngle")
     general = {key: Parameter(base[key], "header (dcm2niix)") for key in keys if key in base}
     times = [scan.known.repetition_time for scan in found.scans]
     if None not in times:
@@ -160,6 +171,20 @@ def _measured(found: Assembly, has_m0: bool) -> dict[str, Parameter]:
     return measured
 
 
+def calibrated(known: Known, base: Mapping[str, Any], answers: Answers) -> Completed:
+    """Return what BIDS asks of a separate M0, from its header or a protocol file."""
+    keys = ("EchoTime", "RepetitionTimePreparation")
+    found = {key: Parameter(base[key], "header (dcm2niix)") for key in keys if key in base}
+    if known.repetition_time is not None:
+        origin = "header (0018,0080)"
+        found["RepetitionTimePreparation"] = Parameter(known.repetition_time, origin)
+    said = [
+        Answer(one.origin, {key: value for key, value in one.values.items() if key in keys})
+        for one in answers.of(known)
+    ]
+    return supplied(found, said, keys)
+
+
 def _arrays(done: Completed, found: Assembly, several: bool) -> Completed:
     """Expand values per delay to values per volume, as BIDS wants them; drop what is only ours."""
     parameters = dict(done.parameters)
@@ -180,11 +205,11 @@ def _arrays(done: Completed, found: Assembly, several: bool) -> Completed:
             else:
                 parameters[key] = replace(parameters[key], value=array)
     if "deltam" in found.order.types and NEX in parameters:
-        count = found.order.types.count("deltam")
-        total = (
-            sum(excitations(found, done.parameters))
-            if len(found.scans) > 1
-            else (count * int(parameters[NEX].value))
+        numbers = excitations(found, done.parameters)
+        total = sum(
+            numbers[source.scan]
+            for source, kind in zip(found.sources, found.order.types, strict=True)
+            if kind == "deltam"
         )
         parameters["TotalAcquiredPairs"] = replace(parameters[NEX], value=total)
     return Completed(parameters, tuple(conflicts), tuple(dict.fromkeys(missing)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cereflow_bids.intake.answers import Answer
@@ -72,13 +72,27 @@ def complete(
         A value stated by a header is never replaced: where the user says otherwise, that is a
         conflict. An inferred value gives way to the user's.
     """
+    kind = _kind(merged, answers)
+    concerned = [
+        Answer(
+            answer.origin,
+            {key: value for key, value in answer.values.items() if _applies(key, kind, merged)},
+        )
+        for answer in answers
+    ]
+    done = supplied(merged, concerned, ())
+    found = dict(done.parameters)
+    _assume(found, kind)
+    missing = tuple(key for key in (*required(kind, found), *needed) if key not in found)
+    return replace(done, parameters=found, missing=tuple(dict.fromkeys(missing)))
+
+
+def supplied(merged: Parameters, answers: Sequence[Answer], needed: Sequence[str]) -> Completed:
+    """Fill what no header states, without any rule about what belongs together; see `complete`."""
     found = dict(merged)
     conflicts: list[str] = []
-    kind = _kind(found, answers)
     for answer in answers:
         for key, value in answer.values.items():
-            if not _applies(key, kind, found):
-                continue
             stated = found.get(key)
             if stated is None or not (stated.from_header or _answered(stated, answers)):
                 found[key] = Parameter(value, answer.origin)
@@ -87,15 +101,16 @@ def complete(
                     f"{key}: the {stated.origin} says {shown(stated.value)}, the {answer.origin} "
                     f"says {shown(value)}; the {stated.origin.split(' (')[0]} was followed"
                 )
-    _assume(found, kind)
-    missing = tuple(key for key in (*required(kind), *needed) if key not in found)
-    return Completed(found, tuple(conflicts), tuple(dict.fromkeys(missing)))
+    return Completed(found, tuple(conflicts), tuple(key for key in needed if key not in found))
 
 
-def required(kind: str | None) -> tuple[str, ...]:
+def required(kind: str | None, found: Parameters) -> tuple[str, ...]:
     """Return the BIDS keys without which CBF cannot be computed, for one labelling type."""
     if kind == "PASL":
-        return ("PostLabelingDelay", "BolusCutOffDelayTime", "BackgroundSuppression")
+        flag = found.get("BolusCutOffFlag")
+        # A bolus that nothing cuts off has no time at which it is cut off; BIDS allows that.
+        cutoff = () if flag is not None and flag.value is False else ("BolusCutOffDelayTime",)
+        return ("PostLabelingDelay", *cutoff, "BackgroundSuppression")
     labeling = ("PostLabelingDelay", "LabelingDuration", "BackgroundSuppression")
     return labeling if kind else ("ArterialSpinLabelingType", *labeling)
 

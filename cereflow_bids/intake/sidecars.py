@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cereflow_bids.intake.privacy import without_identifiers
-from cereflow_bids.intake.protocol import Parameter, Parameters
+from cereflow_bids.intake.protocol import Parameters
 
 ORIGINS = "CereflowOrigins"
 SCALING = "CereflowScaling"
@@ -138,16 +138,15 @@ def perfusion(
 
 
 def calibration(
-    base: Mapping[str, Any], repetition_time: Parameter | None, intended_for: Sequence[str]
+    base: Mapping[str, Any], parameters: Parameters, intended_for: Sequence[str]
 ) -> dict[str, Any]:
     """Return a complete ``_m0scan`` sidecar; `intended_for` are BIDS URIs."""
-    result = {**base, "IntendedFor": list(intended_for)}
+    values = {key: parameter.value for key, parameter in parameters.items()}
+    result = {**base, **values, "IntendedFor": list(intended_for)}
     if result.get("MRAcquisitionType") == "2D" and "SliceTiming" not in result:
         # BIDS would demand slice times, which a proton-density scan of spin echoes has not.
         del result["MRAcquisitionType"]
-    if repetition_time is not None:
-        result["RepetitionTimePreparation"] = repetition_time.value
-        result[ORIGINS] = {"RepetitionTimePreparation": repetition_time.origin}
+    result[ORIGINS] = {key: parameter.origin for key, parameter in sorted(parameters.items())}
     return result
 
 

@@ -11,7 +11,6 @@ from cereflow_bids.intake.answers import Answers
 from cereflow_bids.intake.assembly import Assembly, Scan, assemble
 from cereflow_bids.intake.calibration import nearest_users, without_false_m0
 from cereflow_bids.intake.dataset import CONSOLE, to_json
-from cereflow_bids.intake.labeling import Parameter
 from cereflow_bids.intake.protocol import Completed
 
 _UNITS = {("philips", "cbf"): "mL/100 g/min", ("ge", "cbf"): "mL/100 g/min", ("ge", "att"): "ms"}
@@ -257,8 +256,6 @@ def _scaling(found: Assembly, done: Completed) -> dict[str, Any]:
 def _write_m0(path: str, layout: _Layout) -> RunSummary:
     (scan,) = layout.runs[path].scans
     images.publish(scan.files[0], layout.target / f"{path}.nii.gz")
-    seconds = scan.known.repetition_time
-    repetition = Parameter(seconds, "header (0018,0080)") if seconds else None
     others = {
         other: run.scans[0]
         for other, run in layout.runs.items()
@@ -266,9 +263,18 @@ def _write_m0(path: str, layout: _Layout) -> RunSummary:
     }
     users = nearest_users(path, others, layout.assemblies)
     uris = [f"bids::{user}.nii.gz" for user in users]
-    sidecar = sidecars.calibration(sidecars.allowed(scan.sidecars[0], "m0scan"), repetition, uris)
+    base = sidecars.allowed(scan.sidecars[0], "m0scan")
+    done = merging.calibrated(scan.known, base, layout.answers)
+    sidecar = sidecars.calibration(base, done.parameters, uris)
     write_text_atomically(layout.target / f"{path}.json", to_json(sidecar))
-    return _with_split(RunSummary(f"{path}.nii.gz"), scan)
+    summary = RunSummary(
+        f"{path}.nii.gz",
+        missing=done.missing,
+        flags=done.flags,
+        lines=done.lines,
+        conflicts=done.conflicts,
+    )
+    return _with_split(summary, scan)
 
 
 def _write_plain(path: str, scan: Scan, target: Path) -> RunSummary:
