@@ -101,9 +101,7 @@ def _add_labels(group: Any) -> None:
         "(choose it where patients will come again)",
     )
     group.add_argument("--keep-ages", action="store_true", help="write ages above 89 as they are")
-    group.add_argument(
-        "--deface", action="store_true", help="remove the face from T1w images"
-    )
+    group.add_argument("--deface", action="store_true", help="remove the face from T1w images")
 
 
 def _add_running(group: Any) -> None:
@@ -127,7 +125,10 @@ _SEVERAL = ("--post-labeling-delay", "--labeling-duration", "--repeats-per-delay
 
 def _numbers(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     def numbers(text: str) -> tuple[Any, ...]:
-        return tuple(kind(part) for part in text.replace(",", " ").split())
+        found = tuple(kind(part) for part in text.replace(",", " ").split())
+        if not found:
+            raise ValueError
+        return found
 
     return numbers
 
