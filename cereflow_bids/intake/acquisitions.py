@@ -28,17 +28,34 @@ def group(asl: Sequence[Known], answers: Answers) -> list[list[Known]]:
     list of list
         Acquisitions in the order of their first series; the series of each in acquired order.
     """
-    groups: dict[str, list[Known]] = defaultdict(list)
-    result: list[list[Known]] = []
-    for known in asl:
-        part = known.labeling.part
-        if part is None:
-            result.append([known])
-        else:
-            groups[f"{part.by} {part.group}"].append(known)
-    for members in groups.values():
+    result = [[known] for known in asl if known.labeling.part is None]
+    for members in _alike(asl):
         result += _by_delay(members, answers) if _part(members[0]) == "delay" else [members]
     return sorted(result, key=lambda members: members[0].number)
+
+
+def remarks(asl: Sequence[Known], answers: Answers) -> list[str]:
+    """Say which series may be delays of one labelling, where nobody has said what delays."""
+    found = []
+    for members in _alike(asl):
+        if _part(members[0]) == "delay" and len(members) > 1 and not delays(members, answers):
+            numbers = ", ".join(str(known.number) for known in members)
+            found.append(
+                f"series {numbers} are alike: repeats of one delay, or delays of one labelling. "
+                f"--post-labeling-delay with one value makes {len(members)} runs of them, with "
+                f"{len(members)} values one run"
+            )
+    return found
+
+
+def _alike(asl: Sequence[Known]) -> list[list[Known]]:
+    """Bring together the series that may be parts of one acquisition."""
+    groups: dict[tuple[str, str], list[Known]] = defaultdict(list)
+    for known in asl:
+        part = known.labeling.part
+        if part is not None:
+            groups[part.by, part.group].append(known)
+    return list(groups.values())
 
 
 def delays(members: Sequence[Known], answers: Answers) -> list[float] | None:

@@ -80,6 +80,8 @@ def _explain_input(
                 say(f"    FLAW {flaw}")
         kinds = heuristic.rules()
         asl = [what for what in read if isinstance(what, Known) and what.kind == kinds.ASL]
+        for remark in acquisitions.remarks(asl, answers):
+            say(f"  note: {remark}.")
         for group in acquisitions.group(asl, answers):
             missing = _explain_acquisition(group, answers, say) or missing
     return missing

@@ -134,6 +134,7 @@ def _lay_out(
     by_uid = {scan.known.uid: scan for scan in scans}
     asl = [scan.known for scan in scans if scan.known.kind == kinds.ASL]
     groups = acquisitions.group(asl, answers)
+    remarks = [f"{remark}." for remark in acquisitions.remarks(asl, answers)]
     assembled = [assemble([by_uid[known.uid] for known in members]) for members in groups]
     rest, notes = without_false_m0(
         [scan for scan in scans if scan.known.kind != kinds.ASL], assembled
@@ -152,7 +153,7 @@ def _lay_out(
         dict(zip(paths, runs, strict=True)),
         dict(zip(paths, assembled, strict=False)),
     )
-    return layout, notes
+    return layout, [*remarks, *notes]
 
 
 def _write(path: str, layout: _Layout) -> RunSummary:
