@@ -342,3 +342,60 @@ def test_images_that_cannot_be_decoded(
     assert f"series 15: The images are compressed ({named}" in said
     assert "export them uncompressed" in said
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "upload.zip"])
+
+
+# -- what anonymisers leave ----------------------------------------------------------------------
+
+WHEN = ("Study", "Series", "Acquisition", "Content")
+NOBODY = ("PatientName", "PatientID", "PatientBirthDate", "PatientAge", "PatientSex", "StudyID")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        (None, None, None),
+        ("", "", ""),
+        ("00000000", "000000", "+0800"),
+        ("ANON", "ANON", "ANON"),
+        ("2021.02.03", "10:10:10", "8"),
+        ("20210230", "101010.1234567", "+9900"),
+    ],
+)
+def test_dates_and_times_that_are_none(
+    moment: tuple[str | None, ...],
+    files: Path,
+    plain: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pydicom.config.settings.writing_validation_mode", 0)
+    monkeypatch.setattr("pydicom.config.settings.reading_validation_mode", 0)
+    date, time, zone = moment
+    values = dict.fromkeys((f"{kind}Date" for kind in WHEN), date)
+    values |= dict.fromkeys((f"{kind}Time" for kind in WHEN), time)
+    values |= dict.fromkeys(NOBODY, None) | {"TimezoneOffsetFromUTC": zone}
+    for path in files.rglob("*.dcm"):
+        alter(path, values)
+    before = dataset_bytes(files)
+    assert convert(files, tmp_path / "bids") == 0
+    assert dataset_bytes(files) == before, "the input is never written to"
+    assert validator_errors(tmp_path / "bids") == []
+    found, expected = dataset_bytes(tmp_path / "bids"), dataset_bytes(plain / "bids")
+    changed = {path for path, content in expected.items() if found[path] != content}
+    # dcm2niix takes the seconds per volume in the NIfTI header from the times.
+    assert changed == {"participants.tsv", "sub-01/perf/sub-01_asl.nii.gz"}
+    images = [nib.load(folder / "bids" / max(changed)) for folder in (tmp_path, plain)]
+    np.testing.assert_array_equal(images[0].get_fdata(), images[1].get_fdata())
+    rows = found["participants.tsv"].decode().splitlines()
+    assert rows == ["participant_id\tage\tsex", "sub-01\tn/a\tn/a"]
+
+
+def alter(path: Path, values: dict[str, str | None]) -> None:
+    """Set elements of a DICOM file, and remove those whose value is None."""
+    image = dcmread(path)
+    for keyword, value in values.items():
+        if value is None:
+            image.pop(keyword, None)
+        else:
+            setattr(image, keyword, value)
+    image.save_as(path)

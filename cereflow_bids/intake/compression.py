@@ -1,10 +1,9 @@
-"""Compressed DICOM: what is inflated before dcm2niix reads it, and what it cannot decode."""
+"""Compressed DICOM: what would fill the memory, and what dcm2niix cannot decode."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cereflow_bids.errors import InputError
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from cereflow_bids.intake.series import Series
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-# Forms that dcm2niix reads, here inflated; the fifth is GE's own, of other byte order.
+# Forms that dcm2niix reads, the last once it is inflated; GE's own has another byte order.
 PLAIN = {
     None,
     "1.2.840.10008.1.2",
@@ -66,33 +65,11 @@ def _inflated_size(head: bytes, source: BinaryIO) -> int:
     return size
 
 
-def link(series: Series, folder: Path) -> None:
-    """Lay out the files of one series under numbers, as dcm2niix can read them."""
-    folder.mkdir(parents=True)
-    deflated = _syntax(series) == DEFLATED
-    for number, image in enumerate(series.images, start=1):
-        goal = folder / f"{number:06d}.dcm"
-        if deflated:
-            _inflate(image.path, goal)
-        else:
-            goal.symlink_to(image.path.resolve())
-
-
-def _inflate(source: Path, goal: Path) -> None:
-    """Copy a file that is compressed as a whole: dcm2niix reads only pixels that are."""
-    from pydicom import dcmread
-    from pydicom.uid import ExplicitVRLittleEndian
-
-    image = dcmread(source)
-    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    image.save_as(goal)
-
-
 def refuse_undecodable(lost: Sequence[Series]) -> None:
     """Name the compression of images that could not be converted, if there is any."""
-    packed = [one for one in lost if _syntax(one) not in PLAIN]
+    packed = [one for one in lost if syntax(one) not in PLAIN]
     if packed:
-        syntaxes = {syntax.name for syntax in map(_syntax, packed) if not syntax.is_private}
+        syntaxes = {one.name for one in map(syntax, packed) if not one.is_private}
         listed = ", ".join(sorted(syntaxes)) or "in a way that DICOM does not know"
         raise InputError(
             f"The images are compressed ({listed}), and dcm2niix could not decode them.",
@@ -101,6 +78,6 @@ def refuse_undecodable(lost: Sequence[Series]) -> None:
         )
 
 
-def _syntax(series: Series) -> Any:
+def syntax(series: Series) -> Any:
     """Return the transfer syntax of a series' first image, or None if it is not written."""
     return series.header.file_meta.get("TransferSyntaxUID")

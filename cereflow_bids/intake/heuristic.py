@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake import compression
+from cereflow_bids.intake import compression, linking
 from cereflow_bids.intake.series import Series
 from cereflow_bids.resources import packaged_folder
 
@@ -131,7 +131,7 @@ def _batches(chosen: Sequence[Series]) -> list[list[Series]]:
 
 def _convert_batch(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
     for number, series in enumerate(chosen):
-        compression.link(series, folder / "dicom" / f"{number:03d}")
+        linking.link(series, folder / "dicom" / f"{number:03d}")
     with _without_spaces(folder) as (place, temporary):
         options = _write_options(place / "dcm2niix.json")
         command = [sys.executable, "-c", _LAUNCH]
