@@ -35,10 +35,11 @@ _NEEDED = {
     "PatientSex",
     "SeriesDescription",
     "ProtocolName",
+    "SoftwareVersions",
     "TimezoneOffsetFromUTC",
 }
 # Technical texts that a sidecar may publish: here they are named after the patient.
-_NAMED = ("SequenceName", "PulseSequenceName", "ReceiveCoilName", "SoftwareVersions")
+_NAMED = ("SequenceName", "PulseSequenceName", "ReceiveCoilName")
 _NUMBERS = ("71.317", "1.7713", "+0937")
 _SEQUENCES = {0x0008, 0x0010, 0x0032, 0x0038, 0x0040, 0x0088, 0x0400}
 _LABELLED = {0x00080005, 0x00080016}
@@ -72,6 +73,7 @@ def plant(folder: Path, maker: str) -> set[bytes]:
         planted |= _plant_public(image)
         planted |= _plant_sequences(image)
         planted |= _plant_private(image, maker)
+        planted |= _plant_frames(image)
         image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID
         image.save_as(path, enforce_file_format=True)
     assert len(planted) > 1000
@@ -147,6 +149,17 @@ def _plant_sequences(image: Dataset) -> set[str]:
         item.ReferencedSOPInstanceUID = f"2.25.{tag}{tag}"
         image[tag] = DataElement(tag, "SQ", Sequence([item]))
         planted |= {canary(tag, number) for number in range(1, 5)} | {f"2.25.{tag}{tag}"}
+    return planted
+
+
+def _plant_frames(image: Dataset) -> set[str]:
+    """Plant comments and labels in the frames of an enhanced image."""
+    planted: set[str] = set()
+    for number, frame in enumerate(image.get("PerFrameFunctionalGroupsSequence", ()), start=1):
+        (content,) = frame.FrameContentSequence
+        content.FrameComments = canary(0x00209158, number)
+        content.FrameLabel = canary(0x00209453, number)
+        planted |= {content.FrameComments, content.FrameLabel}
     return planted
 
 

@@ -18,8 +18,16 @@ from intake_uploads import AFFINE, head, visit
 from pydicom import dcmread
 
 from cereflow_bids.cli.convert import main
-from cereflow_bids.demo.writers import ge, philips, siemens, siemens_slices
+from cereflow_bids.demo.writers import (
+    ge,
+    philips,
+    siemens,
+    siemens_slices,
+    siemens_xa,
+    siemens_xa_classic,
+)
 from cereflow_bids.demo.writers.siemens_protocol import SiemensProtocol
+from cereflow_bids.demo.writers.siemens_xa_protocol import XaProtocol
 
 STUDY = visit("Q")
 # What the element of the pixels begins with: (7FE0,0010), OW.
@@ -62,6 +70,29 @@ def write_philips(folder: Path, *, whole: bool) -> None:
     philips.write_cbf(folder / "cbf", STUDY, head(50), AFFINE)
 
 
+def write_siemens_xa(folder: Path, *, whole: bool) -> None:
+    stack = np.stack([head(value) for value in (1500, 300, 295, 300, 295)], axis=-1)
+    tags = ["M_ZERO_SCAN", *["CONTROL", "LABEL"] * 2]
+    del whole
+    siemens_xa.write(folder, STUDY, stack, AFFINE, tags, protocol=XaProtocol(delays=(2.0,)))
+
+
+def write_siemens_interoperability(folder: Path, *, whole: bool) -> None:
+    stack = np.stack([head(value) for value in (1500, 300, 295, 300, 295)], axis=-1)
+    siemens_xa_classic.write(folder, STUDY, stack, AFFINE, with_protocol=whole)
+
+
+def write_philips_enhanced(folder: Path, *, whole: bool) -> None:
+    del whole
+    stack = np.stack([head(8), head(8), head(0.4), head(0.39)], axis=-1)
+    philips.write_source(folder / "source", STUDY, stack, AFFINE, enhanced=True)
+
+
+OTHERS: dict[str, Callable[..., None]] = {
+    "siemens XA": write_siemens_xa,
+    "siemens interoperability": write_siemens_interoperability,
+    "philips enhanced": write_philips_enhanced,
+}
 WRITERS: dict[str, Callable[..., None]] = {
     "ge": write_ge,
     "philips": write_philips,
@@ -86,8 +117,9 @@ class Upload(NamedTuple):
 def made(folder: Path, maker: str, *, whole: bool) -> Upload:
     """Write an upload below `folder`, every text of which names somebody."""
     files = folder / canary(0xFFFE0001) / "dicom"
-    WRITERS[maker](files, whole=whole)
-    planted = plant(files, maker) | {text.encode() for text in STUDY.identity.texts()}
+    (WRITERS | OTHERS)[maker](files, whole=whole)
+    planted = plant(files, maker.partition(" ")[0])
+    planted |= {text.encode() for text in STUDY.identity.texts()}
     planted |= SIEMENS_TEXTS if maker == "siemens" else set()
     archive = folder / canary(0xFFFE0001) / f"{canary(0xFFFE0002)}.zip"
     planted |= zip_with_canaries(files, archive)
@@ -182,6 +214,30 @@ def test_a_pending_conversion_names_nobody(
     }
     assert run(tmp_path / "bids", *answers[upload.maker]) == 0
     assert_nobody_is_named(tmp_path, lacking, capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("maker", "whole", "code"),
+    [
+        ("siemens XA", True, 0),
+        # Its slices are timed by their acquisition times, all of which are one canary.
+        ("siemens interoperability", True, 3),
+        ("siemens interoperability", False, 3),
+        ("philips enhanced", False, 3),
+    ],
+)
+def test_other_exports_name_nobody(  # noqa: PLR0917 - two fixtures of folders, one of output
+    maker: str,
+    whole: bool,
+    code: int,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    upload = made(tmp_path_factory.mktemp("upload"), maker, whole=whole)
+    assert run(upload.archive, tmp_path / "bids") == code
+    said = capfd.readouterr()
+    assert_nobody_is_named(tmp_path, upload, said, {canary(0x0008103E).encode()})
 
 
 @pytest.mark.parametrize("fault", ["cut", "missing", "nothing"])
