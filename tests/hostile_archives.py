@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.archives import Limits, unpack
+from cereflow_bids.intake.archives.unpacking import Limits, unpack
 
 SECRET = "Doe_Jane"
 CHINESE = "张伟"

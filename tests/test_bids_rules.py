@@ -398,7 +398,7 @@ def test_converted_real_scans_break_no_rule(real_bids: Callable[[str], Path], st
 def test_a_conversion_that_breaks_a_rule_stays_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from cereflow_bids.intake import sidecars
+    from cereflow_bids.intake.nifti import sidecars
 
     def damaged(types: tuple[str, ...]) -> str:
         return "\n".join(("volume_type", *types[:-1])) + "\n"

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.archives import unpack
+from cereflow_bids.intake.archives.unpacking import unpack
 
 FIRST = ("first.dcm", b"first")
 LOCAL, CENTRAL, END = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"

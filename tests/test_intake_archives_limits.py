@@ -10,7 +10,7 @@ import pytest
 from hostile_archives import SECRET, placed, refused, unpacked, zip_bytes
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.archives import Limits, unpack
+from cereflow_bids.intake.archives.unpacking import Limits, unpack
 
 FIRST = ("first.dcm", b"first")
 

@@ -10,7 +10,7 @@ import pytest
 from hostile_archives import SECRET, placed, refused, tar_bytes, unpacked, zip_bytes
 
 from cereflow_bids.errors import InputError, UsageError
-from cereflow_bids.intake.archives import Limits, check_inputs, unpack
+from cereflow_bids.intake.archives.unpacking import Limits, check_inputs, unpack
 
 DICOM = bytes(128) + b"DICM" + bytes(100)
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.archives import Limits, unpack
+from cereflow_bids.intake.archives.unpacking import Limits, unpack
 
 FIRST = ("first.dcm", b"first")
 MODES = ("w", "w:gz", "w:bz2", "w:xz")

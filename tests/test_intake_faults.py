@@ -74,7 +74,7 @@ def test_an_error_nobody_thought_of_is_nameless_and_stops_nobody_else(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    from cereflow_bids.intake import study
+    from cereflow_bids.intake.layout import study
 
     real, calls = study.publish, []
 
@@ -98,7 +98,7 @@ def test_an_error_nobody_thought_of_is_nameless_and_stops_nobody_else(
 def test_an_unreadable_header_of_any_kind_is_nameless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from cereflow_bids.intake import series
+    from cereflow_bids.intake.headers import series
 
     def failing(header: Any) -> Any:
         raise NotImplementedError(str(header.PatientName))
@@ -114,7 +114,7 @@ def test_a_failed_patient_takes_no_label_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cereflow_bids.errors import InputError
-    from cereflow_bids.intake import study
+    from cereflow_bids.intake.layout import study
 
     first = siemens_zip(tmp_path, visit("A"), "a.zip")
     second = siemens_zip(tmp_path, visit("B"), "b.zip")

@@ -13,8 +13,8 @@ from cereflow_bids.demo.writers import ge as writer
 from cereflow_bids.demo.writers import ge_easl
 from cereflow_bids.errors import InputError
 from cereflow_bids.intake import heuristic
-from cereflow_bids.intake.labeling import Labeling
-from cereflow_bids.intake.series import Series, index
+from cereflow_bids.intake.headers.series import Series, index
+from cereflow_bids.intake.parameters.labeling import Labeling
 from cereflow_bids.intake.vendors import ge
 
 PW, MAP, OTHER = "DERIVED PRIMARY ASL PERFUSION_ASL", "DERIVED PRIMARY", "ORIGINAL PRIMARY OTHER"

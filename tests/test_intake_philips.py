@@ -22,7 +22,7 @@ from cereflow_bids.demo.writers import philips
 from cereflow_bids.demo.writers.dicom import pack
 from cereflow_bids.demo.writers.study import Identity, Study
 from cereflow_bids.intake import heuristic
-from cereflow_bids.intake.series import index
+from cereflow_bids.intake.headers.series import index
 from cereflow_bids.intake.vendors import philips as reader
 from cereflow_bids.resources import packaged_folder
 

@@ -14,7 +14,7 @@ import pytest
 
 from cereflow_bids.demo.writers import philips
 from cereflow_bids.demo.writers.study import Identity, Study
-from cereflow_bids.intake.series import index
+from cereflow_bids.intake.headers.series import index
 from cereflow_bids.intake.vendors.philips_volumes import volumes
 
 STUDY = Study(Identity.canary("PO"), "20230405", "101010")

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 
 from cereflow_bids.errors import InputError, UsageError
-from cereflow_bids.intake import heuristic, privacy, sessions, volumes
-from cereflow_bids.intake.answers import COMMAND_LINE, Answer, Given
-from cereflow_bids.intake.labeling import Parameter
+from cereflow_bids.intake import heuristic, privacy
+from cereflow_bids.intake.headers.series import Patient
+from cereflow_bids.intake.layout import sessions
+from cereflow_bids.intake.layout.study import Place
+from cereflow_bids.intake.nifti import volumes
+from cereflow_bids.intake.nifti.sidecars import allowed, kept
+from cereflow_bids.intake.parameters.answers import COMMAND_LINE, Answer, Given
+from cereflow_bids.intake.parameters.labeling import Parameter
+from cereflow_bids.intake.parameters.protocol import complete
 from cereflow_bids.intake.privacy import KeyFile, age_in_years, published_age, without_identifiers
-from cereflow_bids.intake.protocol import complete
-from cereflow_bids.intake.series import Patient
-from cereflow_bids.intake.sidecars import allowed, kept
-from cereflow_bids.intake.study import Place
 from cereflow_bids.intake.survey import Examination
 from cereflow_bids.intake.vendors import ge, siemens
 

@@ -17,8 +17,8 @@ from cereflow_bids.demo.writers.siemens_protocol import (
     pulsed,
 )
 from cereflow_bids.intake import heuristic
-from cereflow_bids.intake.labeling import Part
-from cereflow_bids.intake.series import Series, index
+from cereflow_bids.intake.headers.series import Series, index
+from cereflow_bids.intake.parameters.labeling import Part
 from cereflow_bids.intake.vendors import siemens
 from cereflow_bids.intake.vendors.siemens_parts import slice_times
 

@@ -17,8 +17,8 @@ from cereflow_bids.demo.writers.siemens_protocol import (
     several_delays,
 )
 from cereflow_bids.demo.writers.siemens_xa_protocol import XaProtocol
-from cereflow_bids.intake.labeling import Labeling
-from cereflow_bids.intake.series import Series, index
+from cereflow_bids.intake.headers.series import Series, index
+from cereflow_bids.intake.parameters.labeling import Labeling
 from cereflow_bids.intake.vendors import siemens
 from cereflow_bids.intake.vendors.siemens_protocol import number, seconds
 

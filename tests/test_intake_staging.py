@@ -13,7 +13,7 @@ from cereflow_bids.cli.convert import main
 from cereflow_bids.demo.writers import siemens
 from cereflow_bids.demo.writers.dicom import pack
 from cereflow_bids.demo.writers.study import Identity, Study
-from cereflow_bids.intake.staging import staging_folder
+from cereflow_bids.intake.layout.staging import staging_folder
 
 STUDY = Study(Identity.canary("Z"), "20210203", "101010")
 

@@ -12,9 +12,9 @@ from cereflow_bids.cli.convert_options import gathered, parser
 from cereflow_bids.errors import CereflowError, UsageError
 
 if TYPE_CHECKING:
-    from cereflow_bids.intake.answers import Answers
-    from cereflow_bids.intake.archives import Limits
+    from cereflow_bids.intake.archives.unpacking import Limits
     from cereflow_bids.intake.conversion import ConversionOptions, ConversionSummary, Progress
+    from cereflow_bids.intake.parameters.answers import Answers
 
 # What a shell reports for Ctrl-C.
 _INTERRUPTED = 130
@@ -97,7 +97,7 @@ def _options(
 
 
 def _answers(arguments: argparse.Namespace) -> "Answers":
-    from cereflow_bids.intake.answers import Answers, Given, read_protocol
+    from cereflow_bids.intake.parameters.answers import Answers, Given, read_protocol
 
     suppression = arguments.background_suppression
     given = Given(
@@ -114,7 +114,7 @@ def _answers(arguments: argparse.Namespace) -> "Answers":
 
 
 def _limits(arguments: argparse.Namespace) -> "Limits":
-    from cereflow_bids.intake.archives import Limits
+    from cereflow_bids.intake.archives.unpacking import Limits
 
     given = {
         "total_bytes": None if arguments.max_size is None else int(arguments.max_size * 1e9),

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cereflow_bids import __version__
-from cereflow_bids.intake import dataset, moving, pending, sessions
-from cereflow_bids.intake.answers import Answers
+from cereflow_bids.intake.layout import dataset, moving, pending, sessions
+from cereflow_bids.intake.layout.staging import dataset_lock
+from cereflow_bids.intake.layout.study import Place, RunSummary
+from cereflow_bids.intake.parameters.answers import Answers
 from cereflow_bids.intake.preparation import Options, Prepared
 from cereflow_bids.intake.privacy import KeyFile, anonymous
-from cereflow_bids.intake.staging import dataset_lock
-from cereflow_bids.intake.study import Place, RunSummary
 from cereflow_bids.intake.survey import Examination
 
 

@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cereflow_bids.errors import CereflowError, InputError, UsageError
-from cereflow_bids.intake import commit, dataset, pending, survey
-from cereflow_bids.intake.answers import Answers
-from cereflow_bids.intake.archives import Limits, check_inputs
+from cereflow_bids.intake import commit, survey
+from cereflow_bids.intake.archives.unpacking import Limits, check_inputs
 from cereflow_bids.intake.jobs import Job, plan
-from cereflow_bids.intake.moving import discard
+from cereflow_bids.intake.layout import dataset, pending
+from cereflow_bids.intake.layout.moving import discard
+from cereflow_bids.intake.layout.staging import staging_folder
+from cereflow_bids.intake.layout.study import RunSummary
 from cereflow_bids.intake.parallel import in_order, workers
+from cereflow_bids.intake.parameters.answers import Answers
 from cereflow_bids.intake.preparation import Options, Prepared, finish, prepare, told
 from cereflow_bids.intake.sources import Sources
-from cereflow_bids.intake.staging import staging_folder
-from cereflow_bids.intake.study import RunSummary
 from cereflow_bids.intake.survey import Examination
 
 # One study has few large series: more processes would have nothing to do.

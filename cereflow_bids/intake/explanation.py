@@ -7,13 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cereflow_bids.errors import CereflowError
-from cereflow_bids.intake import acquisitions, heuristic, merging, reading
-from cereflow_bids.intake.answers import Answers
-from cereflow_bids.intake.archives import Limits, check_inputs
-from cereflow_bids.intake.labeling import Known
+from cereflow_bids.intake import heuristic, reading
+from cereflow_bids.intake.archives.unpacking import Limits, check_inputs
+from cereflow_bids.intake.headers.series import Series
+from cereflow_bids.intake.nifti import merging
+from cereflow_bids.intake.parameters import acquisitions
+from cereflow_bids.intake.parameters.answers import Answers
+from cereflow_bids.intake.parameters.labeling import Known
+from cereflow_bids.intake.parameters.protocol import Completed, complete, shown
 from cereflow_bids.intake.preparation import told
-from cereflow_bids.intake.protocol import Completed, complete, shown
-from cereflow_bids.intake.series import Series
 from cereflow_bids.intake.sources import Sources
 
 # What only the images tell, or what is needed only for some.

@@ -16,8 +16,8 @@ from types import ModuleType
 from typing import Any
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake import compression, linking
-from cereflow_bids.intake.series import Series
+from cereflow_bids.intake.headers import compression, linking
+from cereflow_bids.intake.headers.series import Series
 from cereflow_bids.resources import packaged_folder
 
 _LAUNCH = "import sys; from heudiconv.cli.run import main; sys.exit(main())"

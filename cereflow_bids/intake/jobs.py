@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from cereflow_bids.intake import commit, pending
+from cereflow_bids.intake import commit
+from cereflow_bids.intake.layout import pending
+from cereflow_bids.intake.layout.study import RunSummary
 from cereflow_bids.intake.preparation import Options
 from cereflow_bids.intake.privacy import KeyFile
-from cereflow_bids.intake.study import RunSummary
 from cereflow_bids.intake.survey import Examination
 
 

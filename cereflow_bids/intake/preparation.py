@@ -9,13 +9,14 @@ from pathlib import Path
 
 from cereflow_bids.bids.rules import violations
 from cereflow_bids.errors import CereflowError, InputError
-from cereflow_bids.intake import heuristic, pending, reading, study
-from cereflow_bids.intake.answers import Answers
-from cereflow_bids.intake.assembly import Scan, read_scan
-from cereflow_bids.intake.moving import NOBODY
-from cereflow_bids.intake.series import Series
+from cereflow_bids.intake import heuristic, reading
+from cereflow_bids.intake.headers.series import Series
+from cereflow_bids.intake.layout import pending, study
+from cereflow_bids.intake.layout.moving import NOBODY
+from cereflow_bids.intake.layout.study import RunSummary
+from cereflow_bids.intake.nifti.assembly import Scan, read_scan
+from cereflow_bids.intake.parameters.answers import Answers
 from cereflow_bids.intake.sources import Sources
-from cereflow_bids.intake.study import RunSummary
 from cereflow_bids.intake.survey import Examination
 
 
@@ -105,7 +106,7 @@ def _publish(
     scans: Sequence[Scan], folder: Path, options: Options, notes: Sequence[str]
 ) -> Prepared:
     if options.deface:
-        from cereflow_bids.intake.defacing import without_faces
+        from cereflow_bids.intake.nifti.defacing import without_faces
 
         scans, faced = without_faces(scans, folder / "work")
         notes = (*notes, *faced)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from cereflow_bids.errors import CereflowError, InputError
 from cereflow_bids.intake import heuristic
-from cereflow_bids.intake.labeling import Known, Labeling
+from cereflow_bids.intake.headers.series import Series
+from cereflow_bids.intake.parameters.labeling import Known, Labeling
 from cereflow_bids.intake.privacy import anonymous, without_persons
-from cereflow_bids.intake.series import Series
 from cereflow_bids.intake.vendors import READERS
 
 

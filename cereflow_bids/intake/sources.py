@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from cereflow_bids.errors import CereflowError, InputError
-from cereflow_bids.intake.archives import Limits, unpack
-from cereflow_bids.intake.series import Series, index
+from cereflow_bids.intake.archives.unpacking import Limits, unpack
+from cereflow_bids.intake.headers.series import Series, index
 
 # What stays unpacked between the first look at all inputs and their conversion.
 _DIGITS = 6

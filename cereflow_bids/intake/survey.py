@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 
 from cereflow_bids.intake import heuristic
+from cereflow_bids.intake.headers.series import Patient, Series
 from cereflow_bids.intake.privacy import anonymous
-from cereflow_bids.intake.series import Patient, Series
 
 
 @dataclass(eq=False)

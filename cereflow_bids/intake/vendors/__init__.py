@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cereflow_bids.intake.labeling import Labeling
-from cereflow_bids.intake.series import Series
+from cereflow_bids.intake.headers.series import Series
+from cereflow_bids.intake.parameters.labeling import Labeling
 from cereflow_bids.intake.vendors import ge, philips, siemens
 
 Reader = Callable[[Series], Labeling]

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.labeling import Labeling, Parameter, Part
-from cereflow_bids.intake.series import Image, Series
+from cereflow_bids.intake.headers.series import Image, Series
+from cereflow_bids.intake.parameters.labeling import Labeling, Parameter, Part
 from cereflow_bids.intake.vendors import ge_easl
 from cereflow_bids.intake.vendors.ge_header import number, sequence
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from cereflow_bids.errors import InputError
 from cereflow_bids.intake import heuristic
-from cereflow_bids.intake.dicom_image import PHILIPS_SCALE, number
-from cereflow_bids.intake.labeling import Labeling, Parameter, Part
-from cereflow_bids.intake.series import Series, functional_value
+from cereflow_bids.intake.headers.dicom_image import PHILIPS_SCALE, number
+from cereflow_bids.intake.headers.series import Series, functional_value
+from cereflow_bids.intake.parameters.labeling import Labeling, Parameter, Part
 from cereflow_bids.intake.vendors.philips_volumes import Volume, own_item, volumes
 
 DYNAMIC_BEGIN = (0x2005, 0x10A0)

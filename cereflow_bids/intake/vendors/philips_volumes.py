@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cereflow_bids.intake.dicom_image import PHILIPS_LABEL, number, text
-from cereflow_bids.intake.series import Series, functional_value
+from cereflow_bids.intake.headers.dicom_image import PHILIPS_LABEL, number, text
+from cereflow_bids.intake.headers.series import Series, functional_value
 
 TYPES = {"LABEL": "label", "CONTROL": "control", "M_ZERO_SCAN": "m0scan"}
 _OWN = (0x2005, 0x140F)

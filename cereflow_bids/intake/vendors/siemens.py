@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.labeling import Labeling, Parameter
-from cereflow_bids.intake.series import Series
+from cereflow_bids.intake.headers.series import Series
+from cereflow_bids.intake.parameters.labeling import Labeling, Parameter
 from cereflow_bids.intake.vendors.siemens_parts import (
     is_volume,
     part_of,

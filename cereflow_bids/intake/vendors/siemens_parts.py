@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from cereflow_bids.intake.dicom_image import Image
-from cereflow_bids.intake.labeling import Parameter, Part
-from cereflow_bids.intake.series import Series, functional_value
+from cereflow_bids.intake.headers.dicom_image import Image
+from cereflow_bids.intake.headers.series import Series, functional_value
+from cereflow_bids.intake.parameters.labeling import Parameter, Part
 from cereflow_bids.intake.vendors.siemens_protocol import frame_delay
 from cereflow_bids.intake.vendors.siemens_timing import named_several
 

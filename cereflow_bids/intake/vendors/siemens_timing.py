@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
-from cereflow_bids.intake.labeling import Parameter
-from cereflow_bids.intake.series import Series
+from cereflow_bids.intake.headers.series import Series
+from cereflow_bids.intake.parameters.labeling import Parameter
 from cereflow_bids.intake.vendors.siemens_protocol import (
     bolus_cutoff,
     count,

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cereflow_bids.intake.compression import DEFLATED, syntax
+from cereflow_bids.intake.headers.compression import DEFLATED, syntax
 
 if TYPE_CHECKING:
-    from cereflow_bids.intake.series import Series
+    from cereflow_bids.intake.headers.series import Series
 
 # HeuDiConv stops at a moment that it cannot read, such as an anonymiser leaves: 00000000, ANON.
 _DATES = ("AcquisitionDate", "SeriesDate")

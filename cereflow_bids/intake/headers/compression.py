@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from cereflow_bids.errors import InputError
 
 if TYPE_CHECKING:
-    from cereflow_bids.intake.series import Series
+    from cereflow_bids.intake.headers.series import Series
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 # Forms that dcm2niix reads, the last once it is inflated; GE's own has another byte order.

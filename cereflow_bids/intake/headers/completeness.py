@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.dicom_image import Image
+from cereflow_bids.intake.headers.dicom_image import Image
 
 # Of the usual distance between two slices.
 _UNEVEN = 0.1

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake import images, sidecars, volumes
-from cereflow_bids.intake.labeling import Known
+from cereflow_bids.intake.nifti import images, sidecars, volumes
+from cereflow_bids.intake.parameters.labeling import Known
 from cereflow_bids.intake.vendors import ARRANGERS
 
 PAIRED = ("control", "label", "deltam")

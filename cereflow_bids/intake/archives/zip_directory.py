@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, NamedTuple
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.archives_kinds import Kind, refuse_unreadable
+from cereflow_bids.intake.archives.kinds import Kind, refuse_unreadable
 
 LOCAL = struct.Struct("<4s5H3L2H")
 LOCAL_MAGIC = b"PK\x03\x04"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.compression import DEFLATED, PLAIN, refuse_bomb
+from cereflow_bids.intake.headers.compression import DEFLATED, PLAIN, refuse_bomb
 
 ASL_CONTEXT = (0x0018, 0x9257)
 PHILIPS_LABEL = (0x2005, 0x1429)

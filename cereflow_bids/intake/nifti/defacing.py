@@ -16,8 +16,8 @@ from cereflow_bids.errors import InputError
 from cereflow_bids.imaging.brain_network import extract_brain
 from cereflow_bids.imaging.masks import volume_limits
 from cereflow_bids.intake import heuristic
-from cereflow_bids.intake.assembly import Scan
-from cereflow_bids.intake.sidecars import DEFACED
+from cereflow_bids.intake.nifti.assembly import Scan
+from cereflow_bids.intake.nifti.sidecars import DEFACED
 
 if TYPE_CHECKING:
     import nibabel as nib

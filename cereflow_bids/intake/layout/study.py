@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from cereflow_bids.atomic import write_text_atomically
-from cereflow_bids.intake import acquisitions, gain, heuristic, images, merging, sidecars
-from cereflow_bids.intake.answers import Answers
-from cereflow_bids.intake.assembly import Assembly, Scan, assemble
-from cereflow_bids.intake.calibration import nearest_users, without_false_m0
-from cereflow_bids.intake.dataset import CONSOLE, to_json
-from cereflow_bids.intake.protocol import Completed
+from cereflow_bids.intake import heuristic
+from cereflow_bids.intake.layout.dataset import CONSOLE, to_json
+from cereflow_bids.intake.nifti import gain, images, merging, sidecars
+from cereflow_bids.intake.nifti.assembly import Assembly, Scan, assemble
+from cereflow_bids.intake.nifti.calibration import nearest_users, without_false_m0
+from cereflow_bids.intake.parameters import acquisitions
+from cereflow_bids.intake.parameters.answers import Answers
+from cereflow_bids.intake.parameters.protocol import Completed
 
 _UNITS = {("philips", "cbf"): "mL/100 g/min", ("ge", "cbf"): "mL/100 g/min", ("ge", "att"): "ms"}
 _MAPS = {

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.archives_kinds import (
+from cereflow_bids.intake.archives.kinds import (
     Member,
     is_junk,
     is_opaque,
     refuse_unsafe_name,
 )
-from cereflow_bids.intake.archives_limits import CHUNK, Account
-from cereflow_bids.intake.archives_zip_directory import (
+from cereflow_bids.intake.archives.limits import CHUNK, Account
+from cereflow_bids.intake.archives.zip_directory import (
     AGAIN,
     LOCAL,
     LOCAL_MAGIC,

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cereflow_bids.errors import InputError, UsageError
-from cereflow_bids.intake import archives_tar, archives_zip
-from cereflow_bids.intake.archives_kinds import (
+from cereflow_bids.intake.archives import tar as archives_tar
+from cereflow_bids.intake.archives import zip as archives_zip
+from cereflow_bids.intake.archives.kinds import (
     ARCHIVES,
     Kind,
     Member,
@@ -20,8 +21,8 @@ from cereflow_bids.intake.archives_kinds import (
     kind_of,
     refuse_unreadable,
 )
-from cereflow_bids.intake.archives_limits import HEAD, Account, Limits, disk_told, reading_told
-from cereflow_bids.intake.archives_zip_directory import has_end
+from cereflow_bids.intake.archives.limits import HEAD, Account, Limits, disk_told, reading_told
+from cereflow_bids.intake.archives.zip_directory import has_end
 
 __all__ = ["Limits", "check_inputs", "unpack"]
 

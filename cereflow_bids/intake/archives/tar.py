@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, cast
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.archives_kinds import (
+from cereflow_bids.intake.archives.kinds import (
     COMPRESSED,
     Kind,
     Member,
@@ -24,7 +24,7 @@ from cereflow_bids.intake.archives_kinds import (
     kind_of,
     refuse_unsafe_name,
 )
-from cereflow_bids.intake.archives_limits import CHUNK, HEAD, Account
+from cereflow_bids.intake.archives.limits import CHUNK, HEAD, Account
 
 _BLOCK = tarfile.BLOCKSIZE
 # Names have at most 4096 bytes; file systems add attributes to them.

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cereflow_bids.intake.parameters.protocol import Parameters
 from cereflow_bids.intake.privacy import without_identifiers
-from cereflow_bids.intake.protocol import Parameters
 
 ORIGINS = "CereflowOrigins"
 SCALING = "CereflowScaling"

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from cereflow_bids.intake import heuristic, images, volumes
-from cereflow_bids.intake.assembly import Assembly, Scan
+from cereflow_bids.intake import heuristic
+from cereflow_bids.intake.nifti import images, volumes
+from cereflow_bids.intake.nifti.assembly import Assembly, Scan
 
 
 def without_false_m0(

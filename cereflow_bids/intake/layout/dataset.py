@@ -10,8 +10,8 @@ from typing import Any
 from cereflow_bids import __version__
 from cereflow_bids.atomic import write_text_atomically
 from cereflow_bids.errors import UsageError
+from cereflow_bids.intake.headers.series import Patient
 from cereflow_bids.intake.privacy import OLDEST, published_age
-from cereflow_bids.intake.series import Patient
 
 _OURSELVES = "cereflow_bids"
 BIDS_VERSION = "1.10.0"

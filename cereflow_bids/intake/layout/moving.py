@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.dataset import CONSOLE
-from cereflow_bids.intake.study import Place
+from cereflow_bids.intake.layout.dataset import CONSOLE
+from cereflow_bids.intake.layout.study import Place
 
 ASIDE = "replaced"
 # What a study is named by until it is known whose it is.

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cereflow_bids.intake import acquisitions, volumes
-from cereflow_bids.intake.answers import PROTOCOL_FILE, Answer, Answers
-from cereflow_bids.intake.assembly import Assembly, repeated
-from cereflow_bids.intake.labeling import Known, Parameter, Parameters
-from cereflow_bids.intake.protocol import Completed, complete, supplied
+from cereflow_bids.intake.nifti import volumes
+from cereflow_bids.intake.nifti.assembly import Assembly, repeated
+from cereflow_bids.intake.parameters import acquisitions
+from cereflow_bids.intake.parameters.answers import PROTOCOL_FILE, Answer, Answers
+from cereflow_bids.intake.parameters.labeling import Known, Parameter, Parameters
+from cereflow_bids.intake.parameters.protocol import Completed, complete, supplied
 from cereflow_bids.intake.vendors import ge
 
 DELAY, DURATION, REPEATS, NEX = (

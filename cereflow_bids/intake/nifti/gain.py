@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cereflow_bids.intake.assembly import Assembly
+from cereflow_bids.intake.nifti.assembly import Assembly
 
 # Share by which the brightness of two density images may differ without a change of gain, whose
 # smallest step is about a tenth.

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.completeness import flaw
-from cereflow_bids.intake.dicom_image import Image, Tag, functional_value, read_image
+from cereflow_bids.intake.headers.completeness import flaw
+from cereflow_bids.intake.headers.dicom_image import Image, Tag, functional_value, read_image
 
 __all__ = ["Image", "Patient", "Series", "Tag", "functional_value", "index"]
 

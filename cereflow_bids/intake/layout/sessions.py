@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cereflow_bids.errors import InputError
+from cereflow_bids.intake.layout.study import Place
 from cereflow_bids.intake.privacy import anonymous
-from cereflow_bids.intake.study import Place
 from cereflow_bids.intake.survey import Examination
 
 

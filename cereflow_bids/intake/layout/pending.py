@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from cereflow_bids.atomic import write_text_atomically
-from cereflow_bids.intake import images
-from cereflow_bids.intake.assembly import Scan
-from cereflow_bids.intake.dataset import to_json
-from cereflow_bids.intake.labeling import Known, Labeling, Parameter, Part
+from cereflow_bids.intake.layout.dataset import to_json
+from cereflow_bids.intake.nifti import images
+from cereflow_bids.intake.nifti.assembly import Scan
+from cereflow_bids.intake.parameters.labeling import Known, Labeling, Parameter, Part
 
 _FACTS = "series.json"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cereflow_bids.errors import UsageError
-from cereflow_bids.intake.labeling import Known
+from cereflow_bids.intake.parameters.labeling import Known
 
 COMMAND_LINE = "command line"
 PROTOCOL_FILE = "protocol file"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cereflow_bids.intake.answers import Answer
-from cereflow_bids.intake.labeling import Labeling, Parameter, Parameters, Part
+from cereflow_bids.intake.parameters.answers import Answer
+from cereflow_bids.intake.parameters.labeling import Labeling, Parameter, Parameters, Part
 
 __all__ = ["Completed", "Labeling", "Parameter", "Parameters", "Part", "complete", "required"]
 

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import IO, NoReturn
 
 from cereflow_bids.errors import UsageError
-from cereflow_bids.intake.moving import bring_back, discard, has_replaced
+from cereflow_bids.intake.layout.moving import bring_back, discard, has_replaced
 
 _OWNER = "process"
 _STOPPING = (signal.SIGTERM, signal.SIGHUP)

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from cereflow_bids.intake.answers import Answers
-from cereflow_bids.intake.labeling import Known
+from cereflow_bids.intake.parameters.answers import Answers
+from cereflow_bids.intake.parameters.labeling import Known
 
 DELAY = "PostLabelingDelay"
 

@@ -1,0 +1,1 @@
+"""What users upload, unpacked without trusting it."""

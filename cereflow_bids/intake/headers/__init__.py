@@ -1,0 +1,1 @@
+"""DICOM headers: which series there are, and whether they are whole."""

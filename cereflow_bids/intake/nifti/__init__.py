@@ -1,0 +1,1 @@
+"""Converted images: their volumes, scaling, labelling, sidecars and faces."""

@@ -1,0 +1,1 @@
+"""The labelling: what headers say, what users say, and what is missing."""
