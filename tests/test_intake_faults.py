@@ -307,3 +307,22 @@ def test_a_series_of_two_patients_is_refused(
     said = capsys.readouterr().err
     assert "mixes images of several patients" in said
     assert "CANARY" not in said
+
+
+def test_a_missing_volume_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = tmp_path / "dicom"
+    stack = np.stack([head(v) for v in (1500, 300, 295, 300, 295, 300)], axis=-1)
+    siemens.write(files, visit("A"), stack, AFFINE)[3].unlink()
+    assert convert(files, tmp_path / "bids") == 1
+    said = capsys.readouterr().err
+    assert "series 15: Images are missing: instance numbers jump from 13 to 25" in said
+
+
+def test_every_second_slice_missing_is_noticed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = tmp_path / "dicom"
+    for path in ge.write(files, visit("G"), head(960), head(1000), AFFINE)[::2]:
+        path.unlink()
+    assert convert(files, tmp_path / "bids") == 1
+    assert "8.00 mm apart, but were acquired every 4.00 mm" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.intake.headers.completeness import flaw
+from cereflow_bids.intake.headers.completeness import flaw, sparse
 from cereflow_bids.intake.headers.dicom_image import Image, Tag, functional_value, read_image
 
 __all__ = ["Image", "Patient", "Series", "Tag", "functional_value", "index"]
@@ -86,7 +86,8 @@ class Series:
     @property
     def flaw(self) -> InputError | None:
         """What makes the series unfit for conversion, or None."""
-        return flaw(self.number, self.images)
+        found = flaw(self.number, self.images)
+        return found or sparse(self.number, self.images, self.header)
 
     @property
     def place(self) -> tuple[int, str, str]:

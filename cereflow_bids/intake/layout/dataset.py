@@ -109,9 +109,16 @@ def write_top_level(
     for label, patient in participants.items():
         row = rows.setdefault(f"sub-{label}", dict.fromkeys(_COLUMNS, "n/a"))
         row |= {"participant_id": f"sub-{label}", "sex": patient.sex or "n/a"}
-        if row.get("age", "n/a") == "n/a":
-            row["age"] = published_age(patient.age, keep=keep_ages)
+        row["age"] = _age(row.get("age", "n/a"), patient, keep_ages)
     write_text_atomically(folder / "participants.tsv", _table([rows[key] for key in sorted(rows)]))
+
+
+def _age(earlier: str, patient: Patient, keep: bool) -> str:
+    """Return the age to show: that of the first study, hidden or shown as is asked for now."""
+    hidden = published_age(OLDEST + 1)
+    if earlier == "n/a" or (earlier == hidden and keep):
+        return published_age(patient.age, keep=keep)
+    return earlier if keep or not earlier.isdecimal() else published_age(int(earlier))
 
 
 def write_console_description(folder: Path) -> None:
