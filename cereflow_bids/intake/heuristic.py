@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,7 @@ def _convert_batch(chosen: Sequence[Series], folder: Path) -> dict[str, list[Pat
         seconds = _PATIENCE + sum(len(series.images) for series in chosen) / _SLOWEST
         code = _run(command, place, temporary, seconds)
     if code:
+        _refuse_full_disk(chosen, folder)
         if code != _TIMED_OUT:
             compression.refuse_undecodable(chosen)
             _find_culprit(chosen, folder)
@@ -152,6 +154,18 @@ def _convert_batch(chosen: Sequence[Series], folder: Path) -> dict[str, list[Pat
             "is worth a report.",
         )
     return _outputs(chosen, folder)
+
+
+def _refuse_full_disk(chosen: Sequence[Series], folder: Path) -> None:
+    """Raise if there is less room than the series themselves take: that is why they failed."""
+    needed = sum(image.path.stat().st_size for series in chosen for image in series.images)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise InputError(
+            f"The disk is full: {free / 1e6:,.0f} MB are left, and the images are "
+            f"{needed / 1e6:,.0f} MB.",
+            fix="free some space, or choose a BIDS folder on another disk.",
+        )
 
 
 def _find_culprit(chosen: Sequence[Series], folder: Path) -> None:

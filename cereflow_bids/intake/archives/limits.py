@@ -91,7 +91,7 @@ class Account:
         self._check_total(self._bytes + size, where)
         if size > shutil.disk_usage(folder).free:
             raise InputError(
-                f"Unpacked it would take {size / 1e9:.1f} GB, more than the disk has left.",
+                f"Unpacked it would take {size / 1e6:,.0f} MB, more than the disk has left.",
                 where=where,
                 fix="free some space, or choose a BIDS folder on another disk.",
             )
