@@ -205,6 +205,18 @@ def test_several_delays_become_one_run(enhanced: bool, tmp_path: Path) -> None:
     assert validator_errors(dataset) == []
 
 
+def test_series_keep_their_images_whatever_the_length_of_their_numbers(tmp_path: Path) -> None:
+    # As texts, 1001 comes before 901.
+    for number, value in ((901, 2.0), (1001, 3.0)):
+        protocol = philips.PhilipsProtocol(source_number=number)
+        levels = heads((value, value / 2))
+        philips.write_source(tmp_path / f"in/{number}", STUDY, levels, AFFINE, protocol=protocol)
+    options = ("--post-labeling-delay", 1.0, 2.0, *DURATION, "--background-suppression", "yes")
+    assert convert(tmp_path / "in", tmp_path / "bids", *options) == 0
+    assert perfusion(tmp_path / "bids") == pytest.approx([2.0, 1.0, 3.0, 1.5], abs=0.01)
+    assert sidecar(tmp_path / "bids")["PostLabelingDelay"] == [1.0, 1.0, 2.0, 2.0]
+
+
 def test_delays_given_later_join_the_series_without_the_source(tmp_path: Path) -> None:
     files, dataset = tmp_path / "in", tmp_path / "bids"
     written = write_delays(files, ("WIP SOURCE - 3DpCASL",) * 2)

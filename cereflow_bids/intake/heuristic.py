@@ -1,5 +1,6 @@
 """Our HeuDiConv heuristic: its rules for our own use, and HeuDiConv run with it."""
 
+import ast
 import contextlib
 import importlib.util
 import json
@@ -242,15 +243,19 @@ def _environment(temporary: Path) -> dict[str, str]:
 
     temporary.mkdir(exist_ok=True)
     path = os.pathsep.join((str(Path(dcm2niix.bin).parent), os.environ.get("PATH", os.defpath)))
-    return {**os.environ, "PATH": path, "TMPDIR": str(temporary), "NO_ET": "1"}
+    own = {"PATH": path, "TMPDIR": str(temporary), "NO_ET": "1"}
+    # Its books hold descriptions of series in whatever script: in one encoding, whatever locale.
+    return {**os.environ, **own, "PYTHONUTF8": "1"}
 
 
 def _outputs(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
     """Find the files that became of each series, by HeuDiConv's own book-keeping."""
     books = next(folder.glob("bids/.heudiconv/**/filegroup*.json"))
-    groups = json.loads(books.read_text(encoding="utf-8"))
-    order = []
-    for files in groups.values():
+    planned = ast.literal_eval(next(books.parent.glob("*.auto.txt")).read_text(encoding="utf-8"))
+    # Only this tells which stem a series got: the groups are sorted as texts, 10 before 9.
+    stems = {identity: stem for (stem, *_), members in planned.items() for identity in members}
+    found = {}
+    for identity, files in json.loads(books.read_text(encoding="utf-8")).items():
         places = {int(Path(name).parent.name) for name in files}
         if len(places) != 1:
             raise InputError(
@@ -258,12 +263,8 @@ def _outputs(chosen: Sequence[Series], folder: Path) -> dict[str, list[Path]]:
                 where=", ".join(f"series {chosen[place].number}" for place in sorted(places)),
                 fix="export them one by one, and convert each in a command of its own.",
             )
-        order.append(chosen[places.pop()])
-    stems = rules().stems([role(series).kind for series in order])
-    found = {
-        series.uid: _files_of(folder / "bids", stem)
-        for series, stem in zip(order, stems, strict=True)
-    }
+        if identity in stems:
+            found[chosen[places.pop()].uid] = _files_of(folder / "bids", stems[identity])
     lost = [series for series in chosen if not found.get(series.uid)]
     if lost:
         compression.refuse_undecodable(lost)
