@@ -248,6 +248,27 @@ def test_four_inversion_times_in_eight_series_are_one_run(
     assert validator_errors(dataset) == []
 
 
+def test_inversion_times_in_any_order_keep_their_delays_and_repeated_series_count(
+    tmp_path: Path,
+) -> None:
+    number, bright = 20, {2.5: 330.0, 1.0: 350.0}
+    for repeat in range(2):
+        for time, value in bright.items():
+            for kind in ("ns", "ss"):
+                level = value + repeat - (40 if kind == "ss" else 0)
+                protocol = siemens_slices.research(number, kind, time)
+                slices(tmp_path / "dicom", [level], protocol)
+                number += 1
+    options = ("--bolus-cutoff", 0.7, "--background-suppression", "yes")
+    code, dataset = convert(tmp_path / "dicom", *options)
+    assert code == 0
+    assert values(dataset) == [290, 330, 291, 331, 310, 350, 311, 351]
+    asl = sidecar(dataset)
+    assert asl["PostLabelingDelay"] == [2.5] * 4 + [1.0] * 4
+    assert asl["TotalAcquiredPairs"] == 4
+    assert sorted(k for trace in asl["CereflowSeries"] for k in trace["Volumes"]) == [*range(8)]
+
+
 def test_research_protocol_says_what_it_needs(tmp_path: Path) -> None:
     research(tmp_path / "dicom", selective_is_brighter=True)
     code, dataset = convert(tmp_path / "dicom")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,22 +155,24 @@ def _in_pairs(
 ) -> Assembly:
     """Lay out series that hold either all controls or all labels of one delay."""
     delays = [_delay(scan) for scan in scans]
-    levels = sorted({delay for delay in delays if delay is not None})
-    sides: dict[tuple[float | None, str], int] = {}
+    # In acquired order, as the delays are listed.
+    levels = list(dict.fromkeys(delay for delay in delays if delay is not None))
+    sides: dict[tuple[float | None, str], list[tuple[int, int]]] = defaultdict(list)
     for number, scan in enumerate(scans):
         part = scan.known.labeling.part
-        sides[delays[number], part.role if part else ""] = number
+        side = sides[delays[number], part.role if part else ""]
+        side += [(number, repeat) for repeat in range(len(arranged[number]))]
     places: list[tuple[int, int, str]] = []
     for delay in levels:
-        first, second = sides.get((delay, "first")), sides.get((delay, "second"))
-        if first is None or second is None or len(arranged[first]) != len(arranged[second]):
+        first, second = sides[delay, "first"], sides[delay, "second"]
+        if len(first) != len(second):
             raise InputError(
                 f"The images of delay {delay:g} s are not there as often with as without label.",
-                where=f"series {scans[first if first is not None else second or 0].known.number}",
+                where=f"series {scans[(first or second)[0][0]].known.number}",
                 fix="export both series of every delay.",
             )
-        for repeat in range(len(arranged[first])):
-            places += [(first, repeat, "first"), (second, repeat, "second")]
+        for one, other in zip(first, second, strict=True):
+            places += [(*one, "first"), (*other, "second")]
     signal = np.array([signals[scan][repeat] for scan, repeat, _ in places])
     role = np.array([side for _, _, side in places])
     first_brighter = signal[role == "first"].sum() > signal[role == "second"].sum()
