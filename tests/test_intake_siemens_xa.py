@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bids_validation import validator_errors
+from pydicom import dcmread
 from siemens_uploads import (
     AFFINE,
     M0,
@@ -88,6 +89,31 @@ def test_enhanced_with_several_delays_and_repeats_unknown(tmp_path: Path) -> Non
     code, dataset = convert(tmp_path / "dicom", "--repeats-per-delay", 1, 2, 1)
     assert code == 0
     assert sidecar(dataset)["PostLabelingDelay"] == [0, 0.5, 0.5, 1, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("interoperable", [False, True])
+def test_without_a_protocol_each_volume_has_the_delay_of_its_own_image(
+    interoperable: bool, tmp_path: Path
+) -> None:
+    delays = [0.5, 0.5, 0.5, 1.0, 1.0, 2.0, 2.0]
+    stack, folder = volumes([M0, *pairs(3)]), tmp_path / "dicom"
+    if interoperable:
+        siemens_xa_classic.write(folder, STUDY, stack, AFFINE, delays=delays)
+    else:
+        siemens_xa.write(folder, STUDY, stack, AFFINE, TAGS, delays=delays)
+    for path in folder.rglob("*.dcm"):
+        image = dcmread(path)
+        for place in (image, *image.get("SharedFunctionalGroupsSequence", ())):
+            for tag in ((0x0021, 0x1019), (0x0021, 0x10FE)):
+                if tag in place:
+                    del place[tag]
+        image.save_as(path)
+    options = ("--labeling-type", "PCASL", "--labeling-duration", 1.8)
+    code, dataset = convert(folder, *options)
+    assert code == 0
+    asl = sidecar(dataset)
+    assert asl["PostLabelingDelay"] == [0, *delays[1:]]
+    assert asl["CereflowOrigins"]["PostLabelingDelay"] == "header (0021,1189)"
 
 
 def test_a_delay_of_zero_means_that_durations_differ(

@@ -37,14 +37,13 @@ def stated(members: Sequence[Known], answers: Answers) -> dict[str, Parameter]:
         Where a protocol file gives each series a delay of its own, these are merged as well.
     """
     merged = dict(members[0].labeling.parameters)
-    if len(members) == 1:
-        if values := members[0].labeling.volume_delays:
-            several = tuple(dict.fromkeys(value for value in values if value > 0))
-            origin = merged[DELAY].origin if DELAY in merged else "header"
-            merged[DELAY] = Parameter(_single(several), origin)
-        return merged
     part = members[0].labeling.part
-    if part is None or part.by == "volume":
+    if len(members) == 1 or part is None or part.by == "volume":
+        own = [known.labeling.volume_delays or () for known in members]
+        different = dict.fromkeys(value for values in own for value in values if value > 0)
+        if different and all(own):
+            origin = merged[DELAY].origin if DELAY in merged else "header"
+            merged[DELAY] = Parameter(_single(tuple(different)), origin)
         return merged
     levels = acquisitions.delays(members, answers)
     if levels is not None:

@@ -22,7 +22,13 @@ from cereflow_bids.intake.vendors.siemens_protocol import (
     number,
     protocol_text,
 )
-from cereflow_bids.intake.vendors.siemens_timing import DELAY, Timing, continuous, pulsed
+from cereflow_bids.intake.vendors.siemens_timing import (
+    DELAY,
+    OWN_DELAY,
+    Timing,
+    continuous,
+    pulsed,
+)
 
 __all__ = ["CSA_SERIES", "XA_PROTOCOL", "protocol_text", "read"]
 
@@ -55,7 +61,9 @@ def read(series: Series) -> Labeling:
     types, doubts = volume_types(series)
     notes += doubts
     delays = None
-    if DELAY in found and isinstance(found[DELAY].value, tuple) and not is_volume(series):
+    if DELAY in found and found[DELAY].origin == OWN_DELAY:
+        delays = _own_delays(series, found[DELAY].value, types)
+    elif DELAY in found and isinstance(found[DELAY].value, tuple) and not is_volume(series):
         delays, note = _delays(series, found[DELAY].value, types)
         notes += note
     if is_volume(series) and series.acquisition_type.upper() == "2D":
@@ -138,6 +146,13 @@ def _delays(
         # The same in all images: the protocol's first, not each volume's own.
         return None, ()
     return None, ("The delays in the images are not those of the protocol, and were not used.",)
+
+
+def _own_delays(
+    series: Series, first: float, types: tuple[str, ...] | None
+) -> tuple[float, ...] | None:
+    """Return each volume's own delay where no protocol tells whether all have the first one's."""
+    return (first,) if is_volume(series) else volume_delays(series, types)
 
 
 def _preparation(protocol: Mapping[str, str], repetition_time: float | None) -> str:

@@ -23,6 +23,8 @@ from cereflow_bids.intake.vendors.siemens_protocol import (
 )
 
 DELAY, DURATION, REPEATS = "PostLabelingDelay", "LabelingDuration", "RepeatsPerDelay"
+# What each image tells of itself.
+OWN_DELAY = "header (0021,1189)"
 # Seconds per RF block of the research pCASL on VE.
 RF_BLOCK = 0.0184
 _RESEARCH_PCASL = re.compile(r"(?:tgse|ep2d)_pcasl", re.IGNORECASE)
@@ -75,7 +77,7 @@ def _standard_pulsed(series: Series) -> Timing:
     found: dict[str, Parameter] = {}
     delay, cutoff = frame_delay(series.header), bolus_cutoff(series.header)
     if delay is not None:
-        found[DELAY] = Parameter(delay, "header (0021,1189)")
+        found[DELAY] = Parameter(delay, OWN_DELAY)
     if cutoff:
         origin = "header (0018,925F)"
         value = cutoff[0] if len(cutoff) == 1 else sorted(cutoff)
@@ -206,7 +208,7 @@ def _product(series: Series, protocol: Mapping[str, str]) -> Timing:
         found.pop(DURATION, None)
         return Timing(found, (_UNEQUAL,))
     elif own is not None:
-        found[DELAY] = Parameter(own, "header (0021,1189)")
+        found[DELAY] = Parameter(own, OWN_DELAY)
     return Timing(found)
 
 
