@@ -94,14 +94,23 @@ def supplied(merged: Parameters, answers: Sequence[Answer], needed: Sequence[str
     for answer in answers:
         for key, value in answer.values.items():
             stated = found.get(key)
-            if stated is None or not (stated.from_header or _answered(stated, answers)):
+            stands = stated is not None and (stated.from_header or _answered(stated, answers))
+            if stated is not None and not same(stated.value, value):
+                conflicts.append(_conflict(key, stated, Parameter(value, answer.origin), stands))
+            if not stands:
                 found[key] = Parameter(value, answer.origin)
-            elif not same(stated.value, value):
-                conflicts.append(
-                    f"{key}: the {stated.origin} says {shown(stated.value)}, the {answer.origin} "
-                    f"says {shown(value)}; the {stated.origin.split(' (')[0]} was followed"
-                )
     return Completed(found, tuple(conflicts), tuple(key for key in needed if key not in found))
+
+
+def _conflict(key: str, stated: Parameter, given: Parameter, stands: bool) -> str:
+    """Say that two sources disagree, and which was followed."""
+    if stated.origin.startswith("inferred"):
+        first = f"{shown(stated.value)} was {stated.origin}"
+    else:
+        first = f"the {stated.origin} says {shown(stated.value)}"
+    followed = stated.origin.split(" (")[0] if stands else given.origin
+    says = f"the {given.origin} says {shown(given.value)}"
+    return f"{key}: {first}, {says}; the {followed} was followed"
 
 
 def required(kind: str | None, found: Parameters) -> tuple[str, ...]:
