@@ -210,6 +210,11 @@ def test_equal_values_are_no_conflict() -> None:
 def test_the_user_overrides_an_inference() -> None:
     done = complete(HEADER, said(background_suppression=False, labeling_duration=(1.8,)))
     assert done.parameters["BackgroundSuppression"] == Parameter(False, "command line")
+    (conflict,) = done.conflicts
+    assert conflict == (
+        "BackgroundSuppression: True was inferred (z), the command line says False; the command "
+        "line was followed"
+    )
 
 
 def test_missing_parameters_name_their_options() -> None:
@@ -382,6 +387,15 @@ def test_a_shared_number_does_not_join_two_persons() -> None:
     one = privacy.patient_key({"PatientID": "ANON", "PatientBirthDate": "19500101"})
     other = privacy.patient_key({"PatientID": "ANON", "PatientBirthDate": "19600101"})
     assert one != other
+
+
+def test_a_shared_number_without_a_birth_date_does_not_join_two_names() -> None:
+    one, other, spelled = (
+        privacy.patient_key({"PatientID": "0000", "PatientName": name})
+        for name in ("CANARY^ONE", "CANARY^TWO", "Canary One")
+    )
+    assert one != other
+    assert one == spelled
 
 
 def test_a_patient_without_identity_is_not_joined_to_another() -> None:

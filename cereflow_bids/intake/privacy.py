@@ -72,13 +72,14 @@ def patient_key(header: Any) -> str:
 
     The birth date belongs to it: a number that two persons share (sites that anonymise often give
     the same one to all) must not join them. One patient under two labels is seen; two patients
-    under one label are not.
+    under one label are not. Where it is missing, the name stands for it.
     """
     keywords = ("IssuerOfPatientID", "PatientID", "PatientBirthDate")
     issuer, number, birth = (str(header.get(key, "")).strip() for key in keywords)
-    if number:
-        return f"{issuer}|{number}|{birth}"
     name = str(header.get("PatientName", "")).strip()
+    if number:
+        plain = " ".join(name.replace("^", " ").split()).casefold()
+        return f"{issuer}|{number}|{birth or plain}"
     # Without any identity two studies cannot be joined: each is a patient of its own.
     return f"name|{name}|{birth}" if name else f"study|{header.get('StudyInstanceUID', '')}"
 
