@@ -129,6 +129,16 @@ def test_a_lost_density_image_is_told(tmp_path):
     assert any("no proton-density image" in note for note in found.notes)
 
 
+def test_an_unknown_software_is_told_for_its_scale(tmp_path):
+    def without_software(image: Any) -> None:
+        del image.SoftwareVersions
+
+    found = ge.read(product(tmp_path / "a", without_software))
+    assert found.divisor == 32
+    assert any("software" in note and "45.24" in note for note in found.notes)
+    assert not any("software" in note for note in ge.read(product(tmp_path / "b")).notes)
+
+
 def test_without_private_elements_delay_and_averages_are_left(tmp_path):
     found = ge.read(product(tmp_path, lambda image: image.remove_private_tags(), excitations=5))
     told = values(found)

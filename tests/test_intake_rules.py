@@ -259,7 +259,7 @@ def test_impossible_times(value: float) -> None:
     ],
 )
 def test_ge_scaling_depends_on_the_software(software: Any, expected: float) -> None:
-    series: Any = SimpleNamespace(header={"SoftwareVersions": software})
+    series: Any = SimpleNamespace(software=" ".join(software))
     assert ge.scaling(series) == expected
 
 

@@ -37,6 +37,10 @@ _DISPUTED = (
     "How the number of excitations scales eASL images is disputed: check that the CBF of grey "
     "matter is plausible, or compare it with the console's map."
 )
+_UNKNOWN_SOFTWARE = (
+    f"The header does not tell the software's release: the scale factor {SCALING:g} of later ones "
+    f"was taken. On release {LAST_OLD_SOFTWARE} and older it is {OLD_SCALING}."
+)
 _MEAN = (
     "The series holds one perfusion-weighted image more than delays: the last is taken for their "
     "mean and not used."
@@ -58,6 +62,8 @@ def read(series: Series) -> Labeling:
         "BackgroundSuppression": Parameter(True, "inferred (the GE product always suppresses)"),
     }
     notes = _remarks(types, origin)
+    if _release(series) is None:
+        notes = (*notes, _UNKNOWN_SOFTWARE)
     if is_easl(series):
         return _read_easl(series, found, types, notes)
     for key, tag, name in (
@@ -150,11 +156,14 @@ def excitations(series: Series) -> Parameter | None:
 
 def scaling(series: Series) -> float:
     """Return the constant by which the scanner multiplies PW."""
-    value = series.header.get("SoftwareVersions", "")
-    text = value if isinstance(value, str) else " ".join(str(part) for part in value)
-    release = re.search(r"release:\D*(\d+)", text) or re.search(r"(\d+)", text)
-    old = release is not None and int(release[1]) <= LAST_OLD_SOFTWARE
-    return OLD_SCALING if old else SCALING
+    release = _release(series)
+    return OLD_SCALING if release is not None and release <= LAST_OLD_SOFTWARE else SCALING
+
+
+def _release(series: Series) -> int | None:
+    """Return the number of the software's release, None if the header does not tell it."""
+    found = re.search(r"release:\D*(\d+)", series.software) or re.search(r"\d+", series.software)
+    return None if found is None else int(found[found.lastindex or 0])
 
 
 def is_perfusion(image_type: Sequence[str]) -> bool:
