@@ -296,6 +296,10 @@ def test_two_series_of_one_delay_stay_two_runs(tmp_path: Path) -> None:
         ("SOURCE - pCASL PLD2", None, None),
         ("SOURCE - pCASL PLD 500 1000", None, None),
         ("SOURCE - pCASL 500ms 1000ms", None, None),
+        # Milliseconds of something else.
+        ("SOURCE - pCASL TR4000ms", None, None),
+        ("SOURCE - pCASL label 1650 ms", None, None),
+        ("SOURCE - pCASL TE12 1800ms", None, None),
         ("WIP SOURCE - 3DpCASL", None, None),
         ("SOURCE - pCASL PLD99000", None, None),
     ],

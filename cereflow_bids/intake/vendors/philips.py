@@ -41,6 +41,8 @@ _TIME = r"[_ =-]*(\d+(?:[.,p]\d+)?)[_ -]?(ms|s)?(?![a-z0-9])(?![\s,/_-]*\d{3,4})
 _DELAY_NAME = re.compile(rf"(?<![a-z])(?:pld|ti|delay){_TIME}", re.IGNORECASE)
 _DURATION_NAME = re.compile(rf"(?<![a-z])(?:ld|tau|labdur){_TIME}", re.IGNORECASE)
 _MILLISECONDS = re.compile(r"(?<![0-9.,])(\d{3,4})[_ -]?(ms)(?![a-z0-9])", re.IGNORECASE)
+# Where a name has these, milliseconds that nothing names may be theirs.
+_OTHER_TIMES = re.compile(r"(?<![a-z])(?:tr|te|label\w*|bolus|dur\w*)[_ =:-]*\d", re.IGNORECASE)
 # Below, a whole number without a unit counts delays; above, no delay is that long.
 _LEAST_MS, _LONGEST = 100.0, 10.0
 
@@ -124,7 +126,7 @@ def _named(series: Series) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     duration = _seconds(_DURATION_NAME.findall(name))
     delay = _seconds(_DELAY_NAME.findall(name))
-    if delay is None and duration is None:
+    if delay is None and duration is None and not _OTHER_TIMES.search(name):
         delay = _seconds(_MILLISECONDS.findall(name))
     if delay is not None:
         found["PostLabelingDelay"] = Parameter(delay, FROM_NAME)
