@@ -124,15 +124,6 @@ def _is_volume(frames: Sequence[_Frame]) -> bool:
     return same and len(places) == len(frames)
 
 
-def _rank(frame: _Frame, key: tuple[int, ...], software: str) -> tuple[int, ...]:
-    """Return what dcm2niix sorts a volume by: the last dimension changes most slowly."""
-    release = re.match(r"\d+", software.strip())
-    if release is not None and int(release[0]) >= _FIRST_OF_OWN_ORDER:
-        fourth = frame.dimensions[3] if len(frame.dimensions) > 3 else 0
-        return (frame.repeat, fourth, int(frame.context == "LABEL"))
-    return key[::-1]
-
-
 def _numbered(stacks: Sequence[Sequence[_Frame]]) -> list[Volume]:
     """Give the volumes of each labelling their phases, by their trigger times."""
     labelings: dict[tuple[int, str], list[float]] = defaultdict(list)
@@ -167,9 +158,7 @@ def _frames(header: Any) -> Iterator[_Frame]:
             _place(orientation, position),
             _trigger(group, own),
             int(number(own, _PHASE_NUMBER) or 0),
-            tuple(
-                int(n) for n in (dimensions if not isinstance(dimensions, int) else [dimensions])
-            ),
+            tuple(int(n) for n in dimensions),
         )
 
 
