@@ -286,6 +286,22 @@ def test_finishing_gives_what_a_direct_conversion_gives(
     assert "Nothing in this dataset waits for a parameter." in capsys.readouterr().err
 
 
+def test_what_was_said_before_is_not_asked_again(
+    tmp_path: Path, protocol: Callable[[str], Path]
+) -> None:
+    source, dataset = philips_zip(tmp_path, visit("P")), tmp_path / "bids"
+    rule = "- match: {vendor: philips}\n  parameters: {BackgroundSuppressionNumberPulses: 4}\n"
+    first = (DURATION, 1.5, "--protocol", protocol(rule))
+    assert convert(source, dataset, *first) == 3
+    # What is said later is stronger; still not everything.
+    assert convert(dataset, DURATION, 1.8) == 3
+    assert convert(dataset, DELAY, 2.0) == 0
+    found = asl(dataset)
+    assert (found["PostLabelingDelay"], found["LabelingDuration"]) == (2.0, 1.8)
+    assert found["BackgroundSuppressionNumberPulses"] == 4
+    assert origin(dataset, "LabelingDuration") == "command line"
+
+
 def test_finishing_by_a_protocol_file(tmp_path: Path, protocol: Callable[[str], Path]) -> None:
     path = protocol(COHORT)
     source, dataset = philips_zip(tmp_path, visit("P")), tmp_path / "bids"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cereflow_bids.bids.rules import violations
@@ -97,7 +97,8 @@ def finish(kept: Path, folder: Path, options: Options, where: str) -> Prepared:
     """Complete a study whose converted series were kept in the folder `kept`."""
     try:
         folder.mkdir(parents=True)
-        return _publish(pending.read(kept), folder, options, [])
+        answers = options.answers.after(pending.said(kept))
+        return _publish(pending.read(kept), folder, replace(options, answers=answers), [])
     except Exception as error:
         raise told(error, where) from error
 
@@ -113,7 +114,7 @@ def _publish(
     runs, said = study.publish(scans, folder / "bids", NOBODY, options.answers)
     _check(folder / "bids", runs)
     if any(run.missing for run in runs):
-        pending.write(scans, folder / "pending")
+        pending.write(scans, folder / "pending", options.answers)
     shutil.rmtree(folder / "work", ignore_errors=True)
     return Prepared(folder, tuple(runs), (*notes, *said))
 

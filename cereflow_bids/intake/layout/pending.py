@@ -17,9 +17,10 @@ from cereflow_bids.atomic import write_text_atomically
 from cereflow_bids.intake.layout.dataset import to_json
 from cereflow_bids.intake.nifti import images
 from cereflow_bids.intake.nifti.assembly import Scan
+from cereflow_bids.intake.parameters.answers import Answers, Given, ProtocolRule
 from cereflow_bids.intake.parameters.labeling import Known, Labeling, Parameter, Part
 
-_FACTS = "series.json"
+_FACTS, _SAID = "series.json", "answers.json"
 
 
 def list_file(bids_dir: Path) -> Path:
@@ -63,8 +64,11 @@ def listed(bids_dir: Path) -> list[Mapping[str, Any]]:
     return found
 
 
-def write(scans: Sequence[Scan], folder: Path) -> None:
-    """Keep converted series in `folder`, so that they can be finished without converting again."""
+def write(scans: Sequence[Scan], folder: Path, answers: Answers) -> None:
+    """Keep converted series in `folder`, so that they can be finished without converting again.
+
+    What the user has said of them is kept as well: nobody is to say it twice.
+    """
     folder.mkdir(parents=True, mode=0o700)
     facts = []
     for number, scan in enumerate(scans):
@@ -76,6 +80,14 @@ def write(scans: Sequence[Scan], folder: Path) -> None:
         known = dataclasses.asdict(scan.known)
         facts.append({"known": known, "files": names, "sidecars": list(scan.sidecars)})
     (folder / _FACTS).write_text(to_json(facts), encoding="utf-8")
+    (folder / _SAID).write_text(to_json(dataclasses.asdict(answers)), encoding="utf-8")
+
+
+def said(folder: Path) -> Answers:
+    """Return what the user had said of the series kept in `folder`."""
+    found = _tuples(json.loads((folder / _SAID).read_text(encoding="utf-8")))
+    rules = tuple(ProtocolRule(**rule) for rule in found["rules"])
+    return Answers(Given(**found["given"]), rules)
 
 
 def read(folder: Path) -> list[Scan]:

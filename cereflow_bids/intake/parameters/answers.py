@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -182,6 +182,11 @@ class Answers:
     def any(self) -> bool:
         """Whether the user said anything at all."""
         return bool(self.given.values() or self.rules)
+
+    def after(self, earlier: Answers) -> Answers:
+        """Return these together with what was said earlier and is not said anew."""
+        new = {key: value for key, value in vars(self.given).items() if value not in (None, ())}
+        return Answers(replace(earlier.given, **new), self.rules or earlier.rules)
 
     def of(self, known: Known) -> tuple[Answer, ...]:
         """Return what the user says of one series, the strongest first.
