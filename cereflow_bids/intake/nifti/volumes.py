@@ -117,9 +117,11 @@ def _from_signal(
     """Find M0 by its brightness, then say which of two alternating volumes is the control."""
     if len(signal) < 2 or not signal.any():
         return (UNPAIRED,) * len(signal), ("The signal does not tell the volumes apart.",)
+    stray = _stray(bright)
+    bright = bright & ~stray
     types = np.where(bright, "m0scan", "").astype("<U7")
     rest = np.flatnonzero(~bright)
-    notes: tuple[str, ...] = ()
+    notes = _doubtful(stray)
     if len(rest) % 2 and not bright.any() and signal[0] > signal[1:].max():
         # Without suppression M0 is only a little brighter, but it comes first.
         types[0], rest = "m0scan", rest[1:]
@@ -127,13 +129,37 @@ def _from_signal(
         # An odd volume before the pairs lets the signal settle.
         types[rest[0]] = UNPAIRED
         rest = rest[1:]
-        notes = ("One volume belongs to no control-label pair and is not used.",)
-    first, second = signal[rest[0::2]], signal[rest[1::2]]
-    control_first = bool(first.sum() > second.sum())
-    types[rest[0::2]] = "control" if control_first else "label"
-    types[rest[1::2]] = "label" if control_first else "control"
+        notes += ("One volume belongs to no control-label pair and is not used.",)
+    first, second = rest[0::2], rest[1::2]
+    whole = ~(stray[first] | stray[second])
+    control_first = bool(signal[first[whole]].sum() > signal[second[whole]].sum())
+    types[first] = "control" if control_first else "label"
+    types[second] = "label" if control_first else "control"
+    types[first[~whole]] = types[second[~whole]] = UNPAIRED
     found = tuple(str(kind) for kind in types)
     return found, notes + doubt(signal, found)
+
+
+def _stray(bright: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Mark bright volumes that stand where no M0 can: inside of a pair.
+
+    An M0 comes before or after all pairs; between them only where as many volumes, or whole pairs,
+    come before and after it.
+    """
+    dark = np.flatnonzero(~bright)
+    lengths = np.diff(np.flatnonzero(np.diff(dark, prepend=-2, append=len(bright) + 1) > 1))
+    if not (lengths % 2).any() or len(set(lengths)) == 1:
+        return np.zeros_like(bright)
+    places = np.arange(len(bright))
+    return bright & (places > dark[0]) & (places < dark[-1])
+
+
+def _doubtful(stray: NDArray[np.bool_]) -> tuple[str, ...]:
+    return tuple(
+        f"Volume {number + 1} is far brighter than the others, but stands inside of a pair: it is "
+        "taken for damaged, and its pair is not used."
+        for number in np.flatnonzero(stray)
+    )
 
 
 def _with_m0(tagged: tuple[str, ...], bright: NDArray[np.bool_]) -> tuple[str, ...]:
