@@ -108,6 +108,12 @@ def test_too_little_to_tell_volumes_apart(signal: list[float]) -> None:
     assert found.pairs == 0
 
 
+def test_a_bright_volume_between_pairs_is_no_m0() -> None:
+    found = volumes.order(np.array([29.0, 30, 29, 30, 47, 30, 29, 30, 29, 30]), None)
+    assert found.types == (*("label", "control") * 2, "n/a", "n/a", *("label", "control") * 2)
+    assert any("Volume 5 is far brighter" in note for note in found.notes)
+
+
 def test_empty_images_have_no_signal() -> None:
     assert volumes.mean_signal(np.zeros((3, 3, 3, 2))).tolist() == [0, 0]
 
@@ -322,6 +328,14 @@ def test_identifiers_match_whole_words_only() -> None:
         "a": "Marion",
         "Manufacturer": "Mari",
     }
+
+
+def test_a_name_of_few_characters_is_found() -> None:
+    header = {"PatientName": "LI^MING=\u674e^\u660e\u660e", "OperatorsName": "\u738b\u82b3"}
+    for name in ("\u660e\u660e", "\u738b\u82b3"):
+        assert privacy.without_persons(f"SOURCE {name} pCASL", header) == "SOURCE  pCASL"
+        found = privacy.without_identifiers({"ReceiveCoilName": name}, privacy.identifiers(header))
+        assert found == {}
 
 
 def test_labels_are_given_by_arrival_and_kept(tmp_path: Path) -> None:

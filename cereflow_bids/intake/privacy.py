@@ -15,6 +15,8 @@ from cereflow_bids.errors import InputError
 OLDEST = 89
 # Shorter texts ("M", "R", "1") stand in every file by chance.
 SHORTEST_IDENTIFIER = 4
+# Names in Chinese or Korean characters have two or three of them.
+_SHORTEST_NAME = 2
 _IDENTIFYING = (
     "PatientName",
     "PatientID",
@@ -108,7 +110,8 @@ def _texts(header: Any, keywords: Iterable[str]) -> frozenset[str]:
     return frozenset(
         text
         for text in found
-        if len(text) >= SHORTEST_IDENTIFIER and text.casefold() not in _HARMLESS
+        if len(text) >= (SHORTEST_IDENTIFIER if text.isascii() else _SHORTEST_NAME)
+        and text.casefold() not in _HARMLESS
     )
 
 
