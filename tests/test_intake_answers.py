@@ -242,7 +242,7 @@ def test_explanation_of_several_inputs(tmp_path: Path, capsys: pytest.CaptureFix
     sources = (siemens_zip(tmp_path, visit("S")), tmp_path / "other.txt")
     assert main(["--explain", *map(str, sources), DURATION, "1.0"]) == 1
     said = capsys.readouterr().out
-    assert "input 1, study 1 of 1:" in said
+    assert "study in input 1:" in said
     assert "CONFLICT LabelingDuration: the header" in said
     assert "FAILED input 2: " in said
     # A dataset at the end of the line is no input.
@@ -268,8 +268,8 @@ def test_finishing_gives_what_a_direct_conversion_gives(
     capsys.readouterr()
     assert convert(source, dataset) == 3, "the same again changes nothing, and is still pending"
     said = capsys.readouterr().out
-    assert "1 pending" in said
-    assert "1 studies unchanged" in said
+    assert "pending: 1" in said
+    assert "studies unchanged: 1" in said
     assert "cereflow-convert bids --post-labeling-delay SECONDS --labeling-duration SEC" in said
     assert dataset_bytes(dataset) == pending
     assert convert(dataset, DELAY, 2.0) == 3, "one of two"
@@ -338,7 +338,7 @@ def test_answers_given_again_with_the_archive(
     before = dataset_bytes(dataset)
     times = {path: path.stat().st_mtime_ns for path in dataset.rglob("*_asl.*")}
     assert convert(source, dataset, *ANSWERS) == 0
-    assert "1 studies unchanged" in capsys.readouterr().out
+    assert "studies unchanged: 1" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in times} == times
     # Another answer is another conversion.
     assert convert(source, dataset, DELAY, 1.5, DURATION, 1.8) == 0

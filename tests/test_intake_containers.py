@@ -133,7 +133,9 @@ def test_half_of_a_study_does_not_replace_the_whole(
 ) -> None:
     same(files)
     before = dataset_bytes(tmp_path / "bids")
-    assert convert(files / "asl", tmp_path / "bids") == 1
+    assert convert(files / "asl", tmp_path / "bids") == 0
+    assert "studies unchanged: 1" in capsys.readouterr().out
+    assert convert(files / "asl", tmp_path / "bids", "--background-suppression-pulses", 2) == 1
     assert "give all inputs of the study in one command" in capsys.readouterr().err
     assert dataset_bytes(tmp_path / "bids") == before
 
@@ -159,7 +161,7 @@ def test_a_visit_that_comes_later(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert {path: after[path] for path in before} == before
     capsys.readouterr()
     assert convert(tmp_path / "first", tmp_path / "second", dataset) == 0
-    assert "2 studies unchanged" in capsys.readouterr().out
+    assert "studies unchanged: 2" in capsys.readouterr().out
     assert dataset_bytes(dataset) == after
 
 

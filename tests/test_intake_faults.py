@@ -40,7 +40,7 @@ def test_a_series_of_one_volume_stops_nobody_else(
     assert convert(bad, good, tmp_path / "bids") == 1
     said = capsys.readouterr()
     assert "An ASL series of 1 volume holds no pair" in said.err
-    assert "1 images, 0 pending, 1 failed" in said.out
+    assert "images: 1, pending: 0, failed: 1" in said.out
     assert (tmp_path / "bids/sub-01/perf/sub-01_asl.nii.gz").is_file()
 
 

@@ -2,10 +2,12 @@
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cereflow_bids.cli.convert_options import gathered, parser
@@ -49,19 +51,20 @@ def _convert(arguments: argparse.Namespace) -> int:
         )
     with _progress(quiet=arguments.quiet) as progress:
         summary = convert(inputs, bids_dir, _options(arguments, progress))
-    _show(summary, bids_dir.name)
+    _show(summary, bids_dir)
     return summary.exit_code
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from cereflow_bids.intake.explanation import explain
+    from cereflow_bids.intake.explanation import Report, explain
 
     inputs = list(arguments.paths)
     last = inputs[-1]
     is_target = not last.exists() or (last / "dataset_description.json").is_file()
     if len(inputs) > 1 and (is_target or (last.is_dir() and not any(last.iterdir()))):
         inputs.pop()
-    return explain(inputs, _answers(arguments), _limits(arguments), print)
+    report = Report(_answers(arguments), print, arguments.descriptions)
+    return explain(inputs, _limits(arguments), report)
 
 
 def _options(
@@ -70,7 +73,7 @@ def _options(
     from cereflow_bids.intake.conversion import ConversionOptions
 
     session = arguments.session_label
-    session = session.removeprefix("ses-") if session else None
+    session = None if session is None else session.removeprefix("ses-")
     if session is not None and not re.fullmatch(r"[A-Za-z0-9]+", session):
         raise UsageError(
             "A session label has letters and digits only.",
@@ -87,7 +90,7 @@ def _options(
         answers=_answers(arguments),
         key_file=arguments.key_file,
         session_label=session,
-        always_sessions=arguments.sessions == "always",
+        always_sessions=None if arguments.sessions is None else arguments.sessions == "always",
         keep_ages=arguments.keep_ages,
         deface=arguments.deface,
         nprocs=arguments.nprocs,
@@ -170,7 +173,7 @@ def _bar() -> "Iterator[Callable[[Progress], None]]":
         yield show
 
 
-def _show(summary: "ConversionSummary", dataset: str) -> None:
+def _show(summary: "ConversionSummary", dataset: Path) -> None:
     """Print what was made, what disagrees, what is missing and what failed."""
     for run in summary.runs:
         print(f"{run.run}{_volumes(run.types)}")
@@ -179,17 +182,18 @@ def _show(summary: "ConversionSummary", dataset: str) -> None:
         for conflict in run.conflicts:
             print(f"  CONFLICT {conflict}.")
         if run.missing:
-            print(f"  PENDING {', '.join(run.missing)}: no header holds it; the protocol does.")
+            print(f"  PENDING {', '.join(run.missing)}: in no header; the protocol has it.")
     for note in summary.notes:
         print(f"note: {note}")
     for failure in summary.failures:
         print(f"FAILED {failure}", file=sys.stderr)
-    counts = f"{len(summary.runs)} images, {len(summary.pending)} pending"
-    unchanged = f", {summary.unchanged} studies unchanged" if summary.unchanged else ""
-    print(f"{counts}, {len(summary.failures)} failed{unchanged}")
+    counts = f"images: {len(summary.runs)}, pending: {len(summary.pending)}"
+    unchanged = f", studies unchanged: {summary.unchanged}" if summary.unchanged else ""
+    print(f"{counts}, failed: {len(summary.failures)}{unchanged}")
     if summary.pending:
         flags = dict.fromkeys(flag for run in summary.pending for flag in run.flags)
-        print(f"To finish without converting again: cereflow-convert {dataset} {' '.join(flags)}")
+        path = shlex.quote(str(dataset))
+        print(f"To finish without converting again: cereflow-convert {path} {' '.join(flags)}")
         print("or, where runs differ, with --protocol FILE (see docs/conversion.md).")
 
 

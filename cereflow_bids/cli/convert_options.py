@@ -1,6 +1,7 @@
 """The grammar of ``cereflow-convert``."""
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "paths",
         nargs="+",
         type=Path,
-        metavar="INPUT … BIDS",
+        metavar="INPUT ... BIDS",
         help="ZIP, tar or folder of DICOM, as many as you like; last the dataset to make or add "
         "to. The dataset alone: finish what waits for a parameter",
     )
@@ -40,6 +41,12 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="convert nothing; say of every series what it is, by which rule, where each "
         "parameter comes from and what is missing",
+    )
+    result.add_argument(
+        "--descriptions",
+        action="store_true",
+        help="with --explain: show the scanner's descriptions of series as well, which a protocol "
+        "file can match; they can hold names, so do not share what is printed",
     )
     _add_labeling(result.add_argument_group("labelling, where no header tells it"))
     _add_labels(result.add_argument_group("labels and privacy"))
@@ -96,12 +103,17 @@ def _add_labels(group: Any) -> None:
     group.add_argument(
         "--sessions",
         choices=("auto", "always"),
-        default="auto",
         help="auto: sessions only for patients with several studies; always: for all "
         "(choose it where patients will come again)",
     )
-    group.add_argument("--keep-ages", action="store_true", help="write ages above 89 as they are")
-    group.add_argument("--deface", action="store_true", help="remove the face from T1w images")
+    yes_or_no = argparse.BooleanOptionalAction
+    group.add_argument("--keep-ages", action=yes_or_no, help="write ages above 89 as they are")
+    group.add_argument(
+        "--deface",
+        action=yes_or_no,
+        help="remove the face from T1w images; this, --sessions and --keep-ages hold for later "
+        "conversions into the dataset as well",
+    )
 
 
 def _add_running(group: Any) -> None:
@@ -120,14 +132,21 @@ def _add_running(group: Any) -> None:
 
 # -- options with several values -----------------------------------------------------------------
 
+# A comma is taken along, to be refused: it can be a decimal comma as well as a separator.
+_NUMBER = re.compile(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?")
 _SEVERAL = ("--post-labeling-delay", "--labeling-duration", "--repeats-per-delay")
 
 
 def _numbers(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     def numbers(text: str) -> tuple[Any, ...]:
-        found = tuple(kind(part) for part in text.replace(",", " ").split())
+        try:
+            found = tuple(kind(part) for part in text.split())
+        except ValueError:
+            found = ()
         if not found:
-            raise ValueError
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no list of numbers; write 1.8, with a point, and a blank between two"
+            )
         return found
 
     return numbers
@@ -137,21 +156,14 @@ def gathered(arguments: Sequence[str]) -> list[str]:
     """Join the numbers that follow an option for several, so that an input may come after them.
 
     >>> gathered(["--post-labeling-delay", "0.5", "1.0", "scan.zip", "bids"])
-    ['--post-labeling-delay=0.5,1.0', 'scan.zip', 'bids']
+    ['--post-labeling-delay=0.5 1.0', 'scan.zip', 'bids']
     """
     result: list[str] = []
     left = list(arguments)
     while left:
         word = left.pop(0)
         numbers = []
-        while word in _SEVERAL and left and _is_number(left[0]):
+        while word in _SEVERAL and left and _NUMBER.fullmatch(left[0]):
             numbers.append(left.pop(0))
-        result.append(f"{word}={','.join(numbers)}" if numbers else word)
+        result.append(f"{word}={' '.join(numbers)}" if numbers else word)
     return result
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return all(part != "" and float(part) is not None for part in text.split(","))
-    except ValueError:
-        return False

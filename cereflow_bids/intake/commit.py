@@ -13,20 +13,30 @@ from cereflow_bids.intake.layout import dataset, moving, pending, sessions
 from cereflow_bids.intake.layout.staging import dataset_lock
 from cereflow_bids.intake.layout.study import Place, RunSummary
 from cereflow_bids.intake.parameters.answers import Answers
-from cereflow_bids.intake.preparation import Options, Prepared
+from cereflow_bids.intake.preparation import Prepared
 from cereflow_bids.intake.privacy import KeyFile, anonymous
 from cereflow_bids.intake.survey import Examination
 
 
 @dataclass(frozen=True)
 class Target:
-    """The dataset, its key file, how sessions are named, and whether all ages are shown."""
+    """The dataset, its key file, and the choices that hold for all of it."""
 
     bids_dir: Path
     key_path: Path
     session_label: str | None = None
     always_sessions: bool = False
     keep_ages: bool = False
+    deface: bool = False
+
+    @property
+    def choices(self) -> dict[str, bool]:
+        """What holds for the whole dataset from now on."""
+        return {
+            "always sessions": self.always_sessions,
+            "keep ages": self.keep_ages,
+            "deface": self.deface,
+        }
 
     def holds(self, key: KeyFile, study: Examination) -> str:
         """Return the study's folder in the dataset, or an empty text if it is not there."""
@@ -54,6 +64,10 @@ def _place(key: KeyFile, study: Examination) -> Place | None:
     return Place(str(key.entries[study.patient.key]["label"]), found["session"])
 
 
+# Characters of a date, without the time behind it.
+_DAY = 8
+
+
 class Mark(NamedTuple):
     """What a result depends on: a digest of images, answers and version; ages and faces."""
 
@@ -61,10 +75,20 @@ class Mark(NamedTuple):
     privacy: str
 
 
-def mark(study: Examination, target: Target, options: Options) -> Mark:
-    """Return the mark that a study gets in the key file when it is done."""
-    text = f"{study.digest} {_told(options.answers)} {__version__}"
-    kept = {"ages": target.keep_ages, "faces": not options.deface}
+def mark(content: str, answers: Answers, target: Target) -> Mark:
+    """Return the mark that a study gets in the key file when it is done.
+
+    Parameters
+    ----------
+    content
+        `Examination.digest`.
+    answers
+        All that was ever said of it.
+    target
+        The dataset, with the choices that hold for it.
+    """
+    text = f"{content} {_told(answers)} {__version__}"
+    kept = {"ages": target.keep_ages, "faces": not target.deface}
     shown = " and ".join(name for name, whether in kept.items() if whether)
     return Mark(sha256(text.encode()).hexdigest()[:24], f"kept: {shown or 'neither'}")
 
@@ -80,7 +104,7 @@ def move(
     patient: Sequence[Examination],
     target: Target,
     done: Mark,
-) -> tuple[Place, list[RunSummary]]:
+) -> tuple[Place, list[RunSummary], list[str]]:
     """Give a prepared study its place and move it in.
 
     The key file is written before anything moves, so that a label that is on disk is never given
@@ -103,6 +127,8 @@ def move(
         Participant and session.
     runs
         Summaries with the final names.
+    notes
+        What is to be said of the place.
 
     Raises
     ------
@@ -112,24 +138,36 @@ def move(
     with dataset_lock(target.bids_dir):
         key = KeyFile.read(target.key_path)
         entry = key.entry(study.patient.key, dataset.labels_in(target.bids_dir))
-        places = sessions.plan(entry, patient, target.session_label, always=target.always_sessions)
+        notes: list[str] = []
+        places = sessions.plan(
+            entry,
+            patient,
+            target.session_label,
+            always=target.always_sessions,
+            told=notes.append,
+        )
         place = places[study.study_uid]
         sessions.refuse_partial(entry, study, place)
         books = entry["studies"][anonymous(study.study_uid)]
         books.pop("done", None)
+        key.choices |= target.choices
         key.write()
+        dataset.write_description(target.bids_dir)
         runs = _move_in(prepared, place, target.bids_dir)
-        dataset.write_top_level(target.bids_dir, {place.label: study.patient}, target.keep_ages)
+        patients = {place.label: study.patient}
+        dataset.write_participants(target.bids_dir, patients, target.keep_ages)
         dataset.write_console_description(target.bids_dir)
         _list_pending(prepared, place.folder, runs, target.bids_dir)
         books |= {
-            "series": sorted(study.series),
+            "date": study.date[:_DAY],
+            "series": {uid: sorted(parts) for uid, parts in sorted(study.series.items())},
             "content": study.digest,
+            "said": prepared.answers.written(),
             "done": done.answers,
             "privacy": done.privacy,
         }
         key.write()
-    return place, runs
+    return place, runs, notes
 
 
 def move_finished(prepared: Prepared, folder: str, target: Target) -> list[RunSummary]:
@@ -149,7 +187,24 @@ def move_finished(prepared: Prepared, folder: str, target: Target) -> list[RunSu
     with dataset_lock(target.bids_dir):
         runs = _move_in(prepared, place, target.bids_dir)
         _list_pending(prepared, place.folder, runs, target.bids_dir)
+        key = KeyFile.read(target.key_path)
+        for books in _books(key, place):
+            books["said"] = prepared.answers.written()
+            done = mark(books["content"], prepared.answers, target)
+            books |= {"done": done.answers, "privacy": done.privacy}
+        key.write()
     return runs
+
+
+def _books(key: KeyFile, place: Place) -> list[dict[str, Any]]:
+    """Return what the key file says of the study at `place`, to be changed."""
+    return [
+        books
+        for entry in key.entries.values()
+        if str(entry["label"]) == place.label
+        for books in entry["studies"].values()
+        if books["session"] == place.session and "content" in books
+    ]
 
 
 def _move_in(prepared: Prepared, place: Place, bids_dir: Path) -> list[RunSummary]:

@@ -10,13 +10,13 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from cereflow_bids.errors import CereflowError, InputError, UsageError
 from cereflow_bids.intake import commit, survey
-from cereflow_bids.intake.archives.unpacking import Limits, check_inputs
+from cereflow_bids.intake.archives.unpacking import Limits, check_inputs, expanded
 from cereflow_bids.intake.jobs import Job, plan
 from cereflow_bids.intake.layout import dataset, pending
 from cereflow_bids.intake.layout.moving import discard
@@ -25,11 +25,17 @@ from cereflow_bids.intake.layout.study import RunSummary
 from cereflow_bids.intake.parallel import in_order, workers
 from cereflow_bids.intake.parameters.answers import Answers
 from cereflow_bids.intake.preparation import Options, Prepared, finish, prepare, told
+from cereflow_bids.intake.privacy import KeyFile
 from cereflow_bids.intake.sources import Sources
 from cereflow_bids.intake.survey import Examination
 
 # One study has few large series: more processes would have nothing to do.
 _MOST_AT_ONCE = 2
+_AS_BEFORE = {
+    "always sessions": "every study gets a session (--sessions auto ends that)",
+    "keep ages": "ages above 89 are shown (--no-keep-ages ends that)",
+    "deface": "faces are removed from T1w images (--no-deface ends that)",
+}
 
 
 class Progress(NamedTuple):
@@ -62,7 +68,8 @@ class ConversionOptions:
     keep_ages
         Whether ages above 89 are written as they are.
     deface
-        Whether the face is removed from T1w images.
+        Whether the face is removed from T1w images. None, here and for sessions and ages: as in
+        earlier conversions into this dataset.
     nprocs
         Studies converted at the same time.
     limits
@@ -74,9 +81,9 @@ class ConversionOptions:
     answers: Answers = field(default_factory=Answers)
     key_file: Path | None = None
     session_label: str | None = None
-    always_sessions: bool = False
-    keep_ages: bool = False
-    deface: bool = False
+    always_sessions: bool | None = None
+    keep_ages: bool | None = None
+    deface: bool | None = None
     nprocs: int = 1
     limits: Limits = field(default_factory=Limits)
     progress: Callable[[Progress], None] = _silent
@@ -85,7 +92,7 @@ class ConversionOptions:
     def preparation(self) -> Options:
         """What the preparation of one study has to know."""
         at_once = min(_MOST_AT_ONCE, (os.cpu_count() or 1) // max(self.nprocs, 1))
-        return Options(self.answers, self.deface, max(at_once, 1))
+        return Options(self.answers, bool(self.deface), max(at_once, 1))
 
 
 @dataclass(frozen=True)
@@ -165,19 +172,40 @@ def convert(
     key_path = _key_path(bids_dir, options)
     _refuse_lost_key(key_path, bids_dir)
     outcome = _Outcome()
+    target = _target(bids_dir, key_path, options, outcome.notes)
+    options = replace(options, deface=target.deface)
     with staging_folder(bids_dir, outcome.notes.append) as staging:
-        target = commit.Target(
-            bids_dir,
-            key_path,
-            options.session_label,
-            options.always_sessions,
-            options.keep_ages,
-        )
         if inputs:
-            _convert_inputs(inputs, staging, target, options, outcome)
+            every = expanded(inputs, outcome.notes.append)
+            _convert_inputs(every, staging, target, options, outcome)
         else:
             _finish_pending(staging, target, options, outcome)
+    outcome.notes += options.answers.unused
     return outcome.summary()
+
+
+def _target(
+    bids_dir: Path, key_path: Path, options: ConversionOptions, notes: list[str]
+) -> commit.Target:
+    """Return the dataset with the choices that hold for it: said now, or else earlier."""
+    earlier = KeyFile.read(key_path).choices
+    said = {
+        "always sessions": options.always_sessions,
+        "keep ages": options.keep_ages,
+        "deface": options.deface,
+    }
+    chosen = {name: bool(earlier.get(name)) if now is None else now for name, now in said.items()}
+    for name, how in _AS_BEFORE.items():
+        if said[name] is None and chosen[name]:
+            notes.append(f"as earlier in this dataset, {how}.")
+    return commit.Target(
+        bids_dir,
+        key_path,
+        options.session_label,
+        chosen["always sessions"],
+        chosen["keep ages"],
+        chosen["deface"],
+    )
 
 
 def _key_path(bids_dir: Path, options: ConversionOptions) -> Path:
@@ -195,10 +223,11 @@ def _refuse_lost_key(path: Path, bids_dir: Path) -> None:
     """Refuse to go on without the key of a dataset of ours: known patients would be new ones."""
     if not path.exists() and dataset.is_ours(bids_dir) and dataset.labels_in(bids_dir):
         raise UsageError(
-            "The key file of this dataset is not there, so that its patients cannot be told from "
-            "new ones.",
+            f"The key file of this dataset is not there ({bids_dir.name}.key.json beside it, or "
+            "what --key-file names), so that its patients cannot be told from new ones.",
             where="--key-file",
-            fix="give its place, or restore it; if it is lost, convert into a new dataset.",
+            fix="if the dataset was moved, move its key file after it; if the key file has "
+            "another place, name it with --key-file.",
         )
 
 
@@ -222,13 +251,11 @@ def _convert_inputs(
         jobs = planned.jobs
         sources.expect(Counter(p for job in jobs if not job.kept for p in job.examination.inputs))
 
-        how = options.preparation
-
         def work(job: Job) -> Prepared:
             folder = staging / f"study-{job.number:06d}"
             if job.kept is not None:
-                return finish(job.kept, folder, how, job.examination.where)
-            return prepare(job.examination, sources, folder, how)
+                return finish(job.kept, folder, job.options, job.examination.where)
+            return prepare(job.examination, sources, folder, job.options)
 
         for number, (job, result) in enumerate(in_order(pool, work, jobs, options.nprocs), 1):
             place = _commit(job, result, target, options, outcome)
@@ -270,13 +297,13 @@ def _commit(
     try:
         if isinstance(result, Exception):
             raise result
-        place, runs = commit.move(result, job.examination, job.patient, target, job.mark)
+        place, runs, notes = commit.move(result, job.examination, job.patient, target, job.mark)
     except Exception as error:  # noqa: BLE001 - one study's trouble stops nobody else
         outcome.failures.append(told(error, where))
         return f"{where}: failed"
     outcome.runs += runs
-    outcome.notes += [f"{place.folder}: {note}" for note in result.notes]
-    return f"{place.folder}: {len(runs)} images"
+    outcome.notes += [f"{place.folder}: {note}" for note in (*notes, *result.notes)]
+    return f"{place.folder}: {len(runs)} image{'s' * (len(runs) != 1)} from {where}"
 
 
 def _finish_pending(
@@ -288,7 +315,8 @@ def _finish_pending(
         raise UsageError(
             "Nothing in this dataset waits for a parameter.",
             where="BIDS",
-            fix="give the archives to convert before the folder of the dataset.",
+            fix="give the archives before the folder of the dataset, to convert them or to change "
+            "what was said of them.",
         )
     for number, (kept, place) in enumerate(waiting, start=1):
         folder = staging / f"study-{number:06d}"

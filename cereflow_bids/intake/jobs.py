@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cereflow_bids.intake import commit
 from cereflow_bids.intake.layout import pending
 from cereflow_bids.intake.layout.study import RunSummary
+from cereflow_bids.intake.parameters.answers import Answers
 from cereflow_bids.intake.preparation import Options
 from cereflow_bids.intake.privacy import KeyFile
 from cereflow_bids.intake.survey import Examination
@@ -24,6 +25,8 @@ class Job(NamedTuple):
         All examinations of the same patient, which decide about sessions.
     mark
         What the result depends on.
+    options
+        How it is prepared, with all that was ever said of it.
     kept
         Folder of the series kept of it, or None.
     """
@@ -32,6 +35,7 @@ class Job(NamedTuple):
     examination: Examination
     patient: list[Examination]
     mark: commit.Mark
+    options: Options
     kept: Path | None = None
 
 
@@ -53,6 +57,14 @@ class Plan:
     notes: list[str] = field(default_factory=list)
 
 
+class _Context(NamedTuple):
+    """What all examinations of one command share."""
+
+    key: KeyFile
+    target: commit.Target
+    options: Options
+
+
 def plan(patients: Iterable[list[Examination]], target: commit.Target, options: Options) -> Plan:
     """Leave out what is done already, and examinations without ASL of patients who have others.
 
@@ -66,6 +78,7 @@ def plan(patients: Iterable[list[Examination]], target: commit.Target, options: 
         How studies are prepared: where that changed, they are prepared again.
     """
     key = KeyFile.read(target.key_path)
+    context = _Context(key, target, options)
     result = Plan()
     for studies in patients:
         chosen = [study for study in studies if study.has_asl]
@@ -73,28 +86,34 @@ def plan(patients: Iterable[list[Examination]], target: commit.Target, options: 
             if chosen and not study.has_asl:
                 result.notes.append(f"{study.where}: a study without ASL was left out.")
         for study in chosen or studies:
-            mark = commit.mark(study, target, options)
-            if folder := _done(study, mark, key, target, anything=options.answers.any):
+            known = commit.known(key, study)
+            job = _job(study, known, len(result.jobs), context)
+            folder = target.holds(key, study)
+            if folder and (known.get("done"), known.get("privacy")) == job.mark:
                 result.unchanged += 1
                 result.waiting += _still_waiting(target.bids_dir, folder)
-                continue
-            same = commit.known(key, study).get("content") == study.digest
-            kept = target.kept(key, study) if same else None
-            result.jobs.append(Job(len(result.jobs), study, chosen or studies, mark, kept))
+            else:
+                result.jobs.append(job._replace(patient=chosen or studies))
     return result
 
 
-def _done(
-    study: Examination, mark: commit.Mark, key: KeyFile, target: commit.Target, *, anything: bool
-) -> str:
-    """Return the folder of a study that is done as it would be done now, else an empty text.
+def _job(study: Examination, known: Mapping[str, Any], number: int, context: _Context) -> Job:
+    """Return what there is to do for one examination, with what was said of it before."""
+    said = Answers.read(known.get("said", {}))
+    options = replace(context.options, answers=context.options.answers.after(said))
+    # A part of what the dataset has already is nothing new.
+    content = known["content"] if _is_part(study, known) else study.digest
+    mark = commit.mark(content, options.answers, context.target)
+    same = known.get("content") == content and known.get("privacy") == mark.privacy
+    kept = context.target.kept(context.key, study) if same else None
+    return Job(number, study, [], mark, options, kept)
 
-    Who says nothing (`anything` is False) does not take back what was said before.
-    """
-    known = commit.known(key, study)
-    same = known.get("content") == study.digest and known.get("privacy") == mark.privacy
-    as_before = known.get("done") == mark.answers or ("done" in known and not anything)
-    return target.holds(key, study) if same and as_before else ""
+
+def _is_part(study: Examination, known: Mapping[str, Any]) -> bool:
+    stored = known.get("series") if "content" in known else None
+    return isinstance(stored, dict) and all(
+        parts <= set(stored.get(uid, ())) for uid, parts in study.series.items()
+    )
 
 
 def _still_waiting(bids_dir: Path, folder: str) -> list[RunSummary]:

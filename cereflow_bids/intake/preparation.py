@@ -25,11 +25,13 @@ class Prepared:
     """A study ready to be moved in: ``bids/`` below `folder`, named for nobody yet.
 
     Where something is missing, ``pending/`` holds what it takes to finish the study later.
+    `answers` is all that was ever said of it.
     """
 
     folder: Path
     runs: tuple[RunSummary, ...]
     notes: tuple[str, ...]
+    answers: Answers
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ def prepare(
     """
     try:
         folder.mkdir(parents=True)
-        series = _borrow(examination, sources)
         try:
+            series = _borrow(examination, sources)
             chosen, known, notes = reading.choose(series, examination.where)
             files = heuristic.convert(chosen, folder / "work", options.at_once)
         finally:
@@ -116,7 +118,7 @@ def _publish(
     if any(run.missing for run in runs):
         pending.write(scans, folder / "pending", options.answers)
     shutil.rmtree(folder / "work", ignore_errors=True)
-    return Prepared(folder, tuple(runs), (*notes, *said))
+    return Prepared(folder, tuple(runs), (*notes, *said), options.answers)
 
 
 # What cannot be written as long as something else is not known.

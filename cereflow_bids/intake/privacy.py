@@ -185,11 +185,14 @@ class KeyFile:
     Attributes
     ----------
     entries
-        Patient key → ``{"label": "01", "studies": {digest: {"session": …, "series": […]}}}``.
+        Patient key → ``{"label": "01", "studies": {digest: {"session": …, "date": …, …}}}``.
+    choices
+        What holds for the whole dataset: name of the choice → whether.
     """
 
     path: Path
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    choices: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "KeyFile":
@@ -203,7 +206,8 @@ class KeyFile:
         if not path.exists():
             return cls(path)
         try:
-            entries = json.loads(path.read_text(encoding="utf-8"))["patients"]
+            content = json.loads(path.read_text(encoding="utf-8"))
+            entries, choices = content["patients"], dict(content.get("choices", {}))
             for entry in entries.values():
                 _ = entry["label"], entry["studies"].items()
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -212,7 +216,7 @@ class KeyFile:
                 where="--key-file",
                 fix="restore it from a backup, or choose another file for a new dataset.",
             ) from error
-        return cls(path, entries)
+        return cls(path, entries, choices)
 
     def entry(self, patient_key_text: str, taken: set[str]) -> dict[str, Any]:
         """Return the patient's entry, with the next free label if there is none yet."""
@@ -226,6 +230,7 @@ class KeyFile:
         """Write the key atomically, readable by its owner alone."""
         content = {
             "about": "Joins participant labels to patients. Keep it secret, outside the dataset.",
+            "choices": self.choices,
             "patients": self.entries,
         }
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")

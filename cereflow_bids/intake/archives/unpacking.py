@@ -6,7 +6,7 @@ refused all the same, so that it is noticed.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from cereflow_bids.errors import InputError, UsageError
@@ -42,6 +42,42 @@ def check_inputs(inputs: Sequence[Path]) -> None:
                 where=f"input {position}",
                 fix="check the path; nothing has been converted.",
             )
+
+
+def expanded(inputs: Sequence[Path], tell: Callable[[str], object]) -> list[Path]:
+    """Return the inputs, with a folder that holds nothing but archives as its archives.
+
+    So one damaged archive is refused by itself, and messages call each by its own number.
+
+    Parameters
+    ----------
+    inputs
+        Archives and folders.
+    tell
+        Called with one sentence for each folder that is taken apart.
+    """
+    result: list[Path] = []
+    for source in inputs:
+        parts = _archives_in(source) if source.is_dir() else []
+        if parts:
+            numbers = f"{len(result) + 1} to {len(result) + len(parts)}"
+            tell(
+                f"a folder holds {len(parts)} archives; by their names in order they are inputs "
+                f"{numbers}."
+            )
+        result += parts or [source]
+    return result
+
+
+def _archives_in(folder: Path) -> list[Path]:
+    """Return the archives of a folder that holds nothing else, in the order of their names."""
+    found = sorted(path for path in folder.iterdir() if not is_junk(path.name))
+    plain = all(path.is_file() and not path.is_symlink() for path in found)
+    try:
+        archives = plain and all(_kind(path) in ARCHIVES for path in found)
+    except OSError:
+        return []
+    return found if archives and len(found) > 1 else []
 
 
 def unpack(source: Path, folder: Path, position: int, limits: Limits | None = None) -> list[Path]:

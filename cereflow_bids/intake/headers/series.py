@@ -79,7 +79,9 @@ class Series:
 
     def joined(self, other: Series) -> Series:
         """Return the series with the images of another part of it, each once."""
-        unique = {image.uid: image for image in (*other.images, *self.images)}
+        unique = {image.uid: image for image in self.images}
+        for image in other.images:
+            _keep(unique, image, f"series {self.number}")
         images = sorted(unique.values(), key=lambda image: (image.instance, image.path))
         return replace(self, images=tuple(images))
 

@@ -16,6 +16,7 @@ from cereflow_bids.intake.privacy import OLDEST, published_age
 _OURSELVES = "cereflow_bids"
 BIDS_VERSION = "1.10.0"
 CONSOLE = Path("derivatives") / "console"
+_PACKED = {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".dcm"}
 _COLUMNS = ("participant_id", "age", "sex")
 _DICTIONARY = {
     "participant_id": {"Description": "Label of the participant"},
@@ -56,6 +57,8 @@ def check_target(folder: Path) -> None:
         what = "The folder holds something that is not a BIDS dataset."
     elif folder.exists():
         what = "The last argument is a file, but it must be the folder of the BIDS dataset."
+    elif folder.suffix.lower() in _PACKED:
+        what = "The last argument, the folder of the dataset, is named like an archive."
     else:
         return
     raise UsageError(
@@ -82,10 +85,23 @@ def is_ours(folder: Path) -> bool:
         return False
 
 
-def write_top_level(
+def write_description(folder: Path) -> None:
+    """Write what tells what the dataset is, before anything else is in it."""
+    described = {
+        "Name": "Arterial spin labelling dataset",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "raw",
+        "GeneratedBy": [{"Name": _OURSELVES, "Version": __version__}],
+    }
+    _write_unless_there(folder / "dataset_description.json", to_json(described))
+    _write_unless_there(folder / "README.md", _README.format(version=__version__))
+    _write_unless_there(folder / "participants.json", to_json(_DICTIONARY))
+
+
+def write_participants(
     folder: Path, participants: Mapping[str, Patient], keep_ages: bool = False
 ) -> None:
-    """Write or update the files at the top of the dataset.
+    """Write or update the table of participants.
 
     Parameters
     ----------
@@ -96,15 +112,6 @@ def write_top_level(
     keep_ages
         Whether ages above 89 are written as they are.
     """
-    described = {
-        "Name": "Arterial spin labelling dataset",
-        "BIDSVersion": BIDS_VERSION,
-        "DatasetType": "raw",
-        "GeneratedBy": [{"Name": _OURSELVES, "Version": __version__}],
-    }
-    _write_unless_there(folder / "dataset_description.json", to_json(described))
-    _write_unless_there(folder / "README.md", _README.format(version=__version__))
-    _write_unless_there(folder / "participants.json", to_json(_DICTIONARY))
     rows = _read_rows(folder / "participants.tsv")
     for label, patient in participants.items():
         row = rows.setdefault(f"sub-{label}", dict.fromkeys(_COLUMNS, "n/a"))

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from cereflow_bids.atomic import write_text_atomically
+from cereflow_bids.errors import InputError
 from cereflow_bids.intake.layout.dataset import to_json
 from cereflow_bids.intake.nifti import images
 from cereflow_bids.intake.nifti.assembly import Scan
-from cereflow_bids.intake.parameters.answers import Answers, Given, ProtocolRule
+from cereflow_bids.intake.parameters.answers import Answers
 from cereflow_bids.intake.parameters.labeling import Known, Labeling, Parameter, Part
 
 _FACTS, _SAID = "series.json", "answers.json"
@@ -80,19 +81,28 @@ def write(scans: Sequence[Scan], folder: Path, answers: Answers) -> None:
         known = dataclasses.asdict(scan.known)
         facts.append({"known": known, "files": names, "sidecars": list(scan.sidecars)})
     (folder / _FACTS).write_text(to_json(facts), encoding="utf-8")
-    (folder / _SAID).write_text(to_json(dataclasses.asdict(answers)), encoding="utf-8")
+    (folder / _SAID).write_text(to_json(answers.written()), encoding="utf-8")
 
 
 def said(folder: Path) -> Answers:
     """Return what the user had said of the series kept in `folder`."""
-    found = _tuples(json.loads((folder / _SAID).read_text(encoding="utf-8")))
-    rules = tuple(ProtocolRule(**rule) for rule in found["rules"])
-    return Answers(Given(**found["given"]), rules)
+    return Answers.read(json.loads((folder / _SAID).read_text(encoding="utf-8")))
 
 
 def read(folder: Path) -> list[Scan]:
     """Return the series kept in `folder`."""
     facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+    try:
+        return _scans(facts, folder)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            "The series that were kept of this study cannot be read: another version kept them.",
+            where=folder.name,
+            fix="give the archives again, with what is missing.",
+        ) from error
+
+
+def _scans(facts: list[dict[str, Any]], folder: Path) -> list[Scan]:
     return [
         Scan(
             _known(one["known"]),

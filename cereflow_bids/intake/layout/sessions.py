@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cereflow_bids.errors import InputError
@@ -11,8 +11,17 @@ from cereflow_bids.intake.privacy import anonymous
 from cereflow_bids.intake.survey import Examination
 
 
+def _silent(_sentence: str) -> None:
+    """Say nothing."""
+
+
 def plan(
-    entry: dict[str, Any], studies: Sequence[Examination], forced: str | None, *, always: bool
+    entry: dict[str, Any],
+    studies: Sequence[Examination],
+    forced: str | None,
+    *,
+    always: bool,
+    told: Callable[[str], object] = _silent,
 ) -> dict[str, Place]:
     """Give each study of one patient its place, and note it in the patient's entry.
 
@@ -29,6 +38,8 @@ def plan(
         Session label from the command line.
     always
         Whether a single study gets a session as well.
+    told
+        Called with one sentence where numbers of sessions do not follow the dates.
 
     Returns
     -------
@@ -44,11 +55,30 @@ def plan(
     fresh = [study for study in studies if anonymous(study.study_uid) not in known]
     labels = _new_sessions(label, known, len(fresh), forced, always=always)
     for study, session in zip(fresh, labels, strict=True):
-        known[anonymous(study.study_uid)] = {"session": session, "series": []}
+        known[anonymous(study.study_uid)] = {"session": session, "series": {}}
+    _note_order(known, fresh, told)
     return {
         study.study_uid: Place(label, known[anonymous(study.study_uid)]["session"])
         for study in studies
     }
+
+
+def _note_order(
+    known: dict[str, Any], fresh: Sequence[Examination], told: Callable[[str], object]
+) -> None:
+    """Say so where a new study is older than one that has its session already."""
+    for study in fresh:
+        own = known[anonymous(study.study_uid)]["session"]
+        later = sorted(
+            str(books["session"])
+            for books in known.values()
+            if str(books.get("date", "")) > study.date[: len(str(books.get("date", "")))]
+        )
+        if own and later:
+            told(
+                f"ses-{own} is an earlier examination than ses-{', ses-'.join(later)}: sessions "
+                "are numbered by date only within one command."
+            )
 
 
 def _new_sessions(

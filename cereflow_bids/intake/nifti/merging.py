@@ -248,8 +248,12 @@ def _repeats(parameters: Parameters, found: Assembly) -> tuple[tuple[int, ...] |
 
 
 def _has_one_delay(found: Assembly) -> bool:
-    """Tell whether the series cannot hold several delays: Philips' multiphase tells its own."""
-    return len(found.scans) == 1 and found.scans[0].known.vendor == "philips"
+    """Tell whether the series cannot hold several delays; where it does, its header tells them."""
+    known, part = found.scans[0].known, found.scans[0].known.labeling.part
+    by_series = part is not None and part.by == "delay"
+    return len(found.scans) == 1 and (
+        known.vendor == "philips" or (known.vendor == "ge" and by_series)
+    )
 
 
 def _gaps(parameters: Parameters, found: Assembly) -> list[str]:

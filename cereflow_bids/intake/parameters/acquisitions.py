@@ -35,17 +35,26 @@ def group(asl: Sequence[Known], answers: Answers) -> list[list[Known]]:
 
 
 def remarks(asl: Sequence[Known], answers: Answers) -> list[str]:
-    """Say which series may be delays of one labelling, where nobody has said what delays."""
+    """Say which series may be delays of one labelling, where no header tells their delays."""
     found = []
     for members in _alike(asl):
-        if _part(members[0]) == "delay" and len(members) > 1 and not delays(members, answers):
-            numbers = ", ".join(str(known.number) for known in members)
-            found.append(
-                f"series {numbers} are alike: repeats of one delay, or delays of one labelling. "
-                f"--post-labeling-delay with one value makes {len(members)} runs of them, with "
-                f"{len(members)} values one run"
-            )
+        several = _part(members[0]) == "delay" and len(members) > 1
+        known = delays(members, answers)
+        if not several or (known and (len(set(known)) > 1 or _all_stated(members))):
+            continue
+        numbers = ", ".join(str(one.number) for one in members)
+        taken = "were taken for" if known else "may be"
+        found.append(
+            f"series {numbers} are alike and {taken} repeats of one delay. If they are delays of "
+            f"one labelling, give --post-labeling-delay {len(members)} values, one per series: "
+            "they then become one run"
+        )
     return found
+
+
+def _all_stated(members: Sequence[Known]) -> bool:
+    stated = [known.labeling.parameters.get(DELAY) for known in members]
+    return all(one is not None and one.from_header for one in stated)
 
 
 def _alike(asl: Sequence[Known]) -> list[list[Known]]:

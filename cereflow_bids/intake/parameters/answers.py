@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,6 +177,18 @@ class Answers:
 
     given: Given = field(default_factory=Given)
     rules: tuple[ProtocolRule, ...] = ()
+    # Numbers of the entries that fitted a series so far; more than one thread may add to it.
+    used: set[int] = field(default_factory=set, compare=False, repr=False)
+
+    @property
+    def unused(self) -> list[str]:
+        """One sentence for each entry of the protocol file that fitted no series."""
+        return [
+            f"entry {rule.number} of the protocol file fits no series of these inputs; "
+            "--explain shows what it has to match."
+            for rule in self.rules
+            if rule.number not in self.used
+        ]
 
     @property
     def any(self) -> bool:
@@ -186,7 +198,20 @@ class Answers:
     def after(self, earlier: Answers) -> Answers:
         """Return these together with what was said earlier and is not said anew."""
         new = {key: value for key, value in vars(self.given).items() if value not in (None, ())}
-        return Answers(replace(earlier.given, **new), self.rules or earlier.rules)
+        return Answers(replace(earlier.given, **new), self.rules or earlier.rules, self.used)
+
+    def written(self) -> dict[str, Any]:
+        """Return everything said as JSON can hold it."""
+        return {"given": asdict(self.given), "rules": [asdict(rule) for rule in self.rules]}
+
+    @classmethod
+    def read(cls, written: Mapping[str, Any]) -> Answers:
+        """Return what was `written`; nothing written is nothing said."""
+        if not written:
+            return cls()
+        found = _tuples(written)
+        rules = tuple(ProtocolRule(**rule) for rule in found["rules"])
+        return cls(Given(**found["given"]), rules)
 
     def of(self, known: Known) -> tuple[Answer, ...]:
         """Return what the user says of one series, the strongest first.
@@ -201,6 +226,7 @@ class Answers:
         for rule in self.rules:
             if not rule.matches(known):
                 continue
+            self.used.add(rule.number)
             for key, value in rule.values.items():
                 if key in values and values[key] != value:
                     raise UsageError(
@@ -212,6 +238,15 @@ class Answers:
                 values[key], told[key] = value, rule.number
         answers = (Answer(COMMAND_LINE, self.given.values()), Answer(PROTOCOL_FILE, values))
         return tuple(answer for answer in answers if answer.values)
+
+
+def _tuples(value: Any) -> Any:
+    """Return JSON's lists as the tuples that they were."""
+    if isinstance(value, list | tuple):
+        return tuple(_tuples(part) for part in value)
+    if isinstance(value, dict):
+        return {key: _tuples(part) for key, part in value.items()}
+    return value
 
 
 def read_protocol(path: Path) -> tuple[ProtocolRule, ...]:
