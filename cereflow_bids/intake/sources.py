@@ -15,8 +15,8 @@ from cereflow_bids.intake.headers.series import Series, index
 
 # What stays unpacked between the first look at all inputs and their conversion.
 _DIGITS = 6
-_MOST_BYTES = 4_000_000_000
-_MOST_IMAGES = 20_000
+_MOST_BYTES = 2_000_000_000
+_MOST_IMAGES = 2_000
 
 
 def _called(folder: Path, where: str, number: int, path: Path) -> str:
