@@ -270,7 +270,7 @@ def test_finishing_gives_what_a_direct_conversion_gives(
     said = capsys.readouterr().out
     assert "pending: 1" in said
     assert "studies unchanged: 1" in said
-    assert "cereflow-convert bids --post-labeling-delay SECONDS --labeling-duration SEC" in said
+    assert "bids --post-labeling-delay SECONDS --labeling-duration SEC" in said
     assert dataset_bytes(dataset) == pending
     assert convert(dataset, DELAY, 2.0) == 3, "one of two"
     (entry,) = read(tmp_path / "bids.pending.json")["pending"]
