@@ -83,7 +83,7 @@ class Account:
             raise InputError(
                 f"The input holds more than {self.limits.files} files.",
                 where=where,
-                fix="give its parts one by one, or raise the limit if you trust where it is from.",
+                fix="give its parts one by one, or raise --max-files if you trust its origin.",
             )
 
     def expect(self, size: int, folder: Path, where: str) -> None:
@@ -167,7 +167,7 @@ class Account:
             raise InputError(
                 f"Unpacked it takes more than {self.limits.total_bytes / 1e9:.3g} GB, the limit.",
                 where=where,
-                fix="give its parts one by one, or raise the limit if you trust where it is from.",
+                fix="give its parts one by one, or raise --max-size if you trust its origin.",
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -233,10 +234,12 @@ def _rule(number: int, entry: Any) -> ProtocolRule:
         if key not in known
     ]
     if unknown:
+        near = get_close_matches(unknown[0], [*_MATCHING, *ALLOWED], 1)
+        every = f"match by {', '.join(_MATCHING)}; parameters are {', '.join(ALLOWED)}."
         raise UsageError(
             f"{', '.join(unknown)} is not known.",
             where=where,
-            fix=f"match by {', '.join(_MATCHING)}; parameters are {', '.join(ALLOWED)}.",
+            fix=f"{near[0]} may be meant." if near else every,
         )
     patterns = {key: re.sub(r"\s+", " ", str(value)) for key, value in match.items()}
     if "vendor" in patterns and patterns["vendor"].casefold() not in _VENDORS:
