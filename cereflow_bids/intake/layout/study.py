@@ -1,19 +1,19 @@
 """One converted study, completed and laid out as BIDS in a folder of its own."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cereflow_bids.atomic import write_text_atomically
 from cereflow_bids.intake import heuristic
 from cereflow_bids.intake.layout.dataset import CONSOLE, to_json
-from cereflow_bids.intake.nifti import gain, images, merging, sidecars
+from cereflow_bids.intake.nifti import gain, images, merging, perfusion, sidecars
 from cereflow_bids.intake.nifti.assembly import Assembly, Scan, assemble
-from cereflow_bids.intake.nifti.calibration import nearest_users, without_false_m0
+from cereflow_bids.intake.nifti.calibration import Links, link, without_false_m0
+from cereflow_bids.intake.nifti.rescans import one_per_scan
 from cereflow_bids.intake.parameters import acquisitions
 from cereflow_bids.intake.parameters.answers import Answers
-from cereflow_bids.intake.parameters.protocol import Completed
 
 _UNITS = {("philips", "cbf"): "mL/100 g/min", ("ge", "cbf"): "mL/100 g/min", ("ge", "att"): "ms"}
 _MAPS = {
@@ -96,7 +96,8 @@ class _Layout:
     target: Path
     answers: Answers
     runs: Mapping[str, _Run]
-    assemblies: Mapping[str, Assembly] = field(default_factory=dict)
+    assemblies: Mapping[str, Assembly]
+    links: Links
 
 
 def publish(
@@ -137,7 +138,11 @@ def _lay_out(
     asl = [scan.known for scan in scans if scan.known.kind == kinds.ASL]
     groups = acquisitions.group(asl, answers)
     remarks = [f"{remark}." for remark in acquisitions.remarks(asl, answers)]
-    assembled = [assemble([by_uid[known.uid] for known in members]) for members in groups]
+    assembled = [
+        found
+        for members in groups
+        for found in one_per_scan(assemble([by_uid[known.uid] for known in members]))
+    ]
     rest, notes = without_false_m0(
         [scan for scan in scans if scan.known.kind != kinds.ASL], assembled
     )
@@ -149,12 +154,10 @@ def _lay_out(
         )
         for stem in kinds.stems([run.kind for run in runs])
     ]
-    layout = _Layout(
-        target,
-        answers,
-        dict(zip(paths, runs, strict=True)),
-        dict(zip(paths, assembled, strict=False)),
-    )
+    placed = dict(zip(paths, runs, strict=True))
+    assemblies = dict(zip(paths, assembled, strict=False))
+    calibrations = {path: run.scans[0] for path, run in placed.items() if run.kind == kinds.M0SCAN}
+    layout = _Layout(target, answers, placed, assemblies, link(calibrations, assemblies))
     return layout, [*remarks, *notes]
 
 
@@ -176,20 +179,21 @@ def _write_perfusion(path: str, layout: _Layout) -> RunSummary:
     base = sidecars.common(
         [sidecars.allowed(one, "asl") for scan in found.scans for one in scan.sidecars]
     )
-    has_m0 = any(run.kind == heuristic.rules().M0SCAN for run in layout.runs.values())
-    done = merging.completed(found, base, layout.answers, has_m0)
+    done = merging.completed(found, base, layout.answers, layout.links.serve(path))
     gains = gain.corrections(found)
-    _write_volumes(found, _factors(found, done, gains), layout.target / f"{path}.nii.gz")
-    extra: dict[str, Any] = {sidecars.SERIES: _traces(found, done, gains)}
+    factors = perfusion.factors(found, done, gains)
+    perfusion.write(found, factors, layout.target / f"{path}.nii.gz")
+    extra: dict[str, Any] = {sidecars.SERIES: perfusion.traces(found, done, gains)}
     if "deltam" in found.order.types:
-        extra[sidecars.SCALING] = _scaling(found, done)
+        extra[sidecars.SCALING] = perfusion.scaling(found, done)
     known = {key: one for key, one in done.parameters.items() if key not in merging.OURS}
     sidecar = sidecars.perfusion(base, known, extra=extra)
     write_text_atomically(layout.target / f"{path}.json", to_json(sidecar))
     context = layout.target / f"{path.removesuffix('_asl')}_aslcontext.tsv"
     write_text_atomically(context, sidecars.context_table(found.order.types))
     notes = [note for scan in found.scans for note in scan.known.labeling.notes]
-    notes += gain.remarks(found, gains)
+    notes += [*gain.remarks(found, gains), *merging.disagreements(found, done, layout.answers)]
+    notes += layout.links.notes.get(path, ())
     return RunSummary(
         run=f"{path}.nii.gz",
         types=found.order.types,
@@ -201,71 +205,10 @@ def _write_perfusion(path: str, layout: _Layout) -> RunSummary:
     )
 
 
-def _factors(found: Assembly, done: Completed, gains: Sequence[float]) -> list[float]:
-    """Return what each volume is multiplied by: GE's PW to the units of its PD, and its gain."""
-    numbers = merging.excitations(found, done.parameters)
-    return [
-        gains[source.scan]
-        / (found.scans[source.scan].known.labeling.divisor * numbers[source.scan])
-        if kind == "deltam"
-        else gains[source.scan]
-        for source, kind in zip(found.sources, found.order.types, strict=True)
-    ]
-
-
-def _write_volumes(found: Assembly, factors: Sequence[float], target: Path) -> None:
-    """Copy a single image bit by bit where nothing is to be done to it, else join volumes."""
-    places = [(found.scans[one.scan].files[one.file], one.index) for one in found.sources]
-    whole = len({path for path, _ in places}) == 1 and set(factors) == {1.0}
-    if whole and [index for _, index in places] == list(range(len(places))):
-        images.publish(places[0][0], target)
-    else:
-        numbers = ", ".join(str(scan.known.number) for scan in found.scans)
-        images.join(places, factors, target, f"series {numbers}")
-
-
-def _traces(found: Assembly, done: Completed, gains: Sequence[float]) -> list[dict[str, Any]]:
-    """Say of every series which volumes it became, and how they were scaled."""
-    numbers = merging.excitations(found, done.parameters)
-    traces = []
-    for number, scan in enumerate(found.scans):
-        own = [k for k, source in enumerate(found.sources) if source.scan == number]
-        trace: dict[str, Any] = {"SeriesNumber": scan.known.number, "Volumes": own}
-        if any(found.order.types[k] == "deltam" for k in own):
-            trace["ScalingFactor"] = scan.known.labeling.divisor
-            trace["NumberOfExcitations"] = numbers[number]
-            trace["GainCorrection"] = round(gains[number], 6)
-        slopes = scan.sidecars[0].items()
-        trace |= {key: value for key, value in slopes if key.startswith("Philips")}
-        traces.append(trace)
-    return traces
-
-
-def _scaling(found: Assembly, done: Completed) -> dict[str, Any]:
-    """Say how perfusion-weighted images got the units of M0; lists where series differ."""
-
-    def alike(values: list[Any]) -> Any:
-        return values[0] if len(set(values)) == 1 else values
-
-    total = done.parameters.get("TotalAcquiredPairs")
-    return {
-        "TotalAcquiredPairs": None if total is None else total.value,
-        "Description": "deltam = PW / (ScalingFactor x NumberOfExcitations); applied",
-        "ScalingFactor": alike([scan.known.labeling.divisor for scan in found.scans]),
-        "NumberOfExcitations": alike(merging.excitations(found, done.parameters)),
-    }
-
-
 def _write_m0(path: str, layout: _Layout) -> RunSummary:
     (scan,) = layout.runs[path].scans
     images.publish(scan.files[0], layout.target / f"{path}.nii.gz")
-    others = {
-        other: run.scans[0]
-        for other, run in layout.runs.items()
-        if run.kind == heuristic.rules().M0SCAN
-    }
-    users = nearest_users(path, others, layout.assemblies)
-    uris = [f"bids::{user}.nii.gz" for user in users]
+    uris = [f"bids::{user}.nii.gz" for user in layout.links.users[path]]
     base = sidecars.allowed(scan.sidecars[0], "m0scan")
     done = merging.calibrated(scan.known, base, layout.answers)
     sidecar = sidecars.calibration(base, done.parameters, uris)
@@ -276,6 +219,7 @@ def _write_m0(path: str, layout: _Layout) -> RunSummary:
         flags=done.flags,
         lines=done.lines,
         conflicts=done.conflicts,
+        notes=layout.links.notes.get(path, ()),
     )
     return _with_split(summary, scan)
 
@@ -298,4 +242,4 @@ def _with_split(summary: RunSummary, scan: Scan) -> RunSummary:
     if len(scan.files) == 1:
         return summary
     note = f"The series became {len(scan.files)} images; the first was taken."
-    return replace(summary, notes=(note,))
+    return replace(summary, notes=(note, *summary.notes))

@@ -43,12 +43,22 @@ def corrections(found: Assembly) -> list[float]:
 
 
 def remarks(found: Assembly, factors: Sequence[float]) -> list[str]:
-    """Say which series were rescaled."""
-    first = found.scans[0].known.number
+    """Say which series were rescaled, or that nothing tells whether they ought to be."""
+    first, part = found.scans[0].known, found.scans[0].known.labeling.part
+    apart = len(found.scans) > 1 and part is not None and part.by == "delay"
+    if apart and first.vendor == "siemens":
+        return [_UNCHECKED]
     return [
         f"The proton-density image of series {scan.known.number} is {1 / factor:.2f} times as "
-        f"bright as that of series {first}, as after a prescan with another receiver gain: all "
-        f"images of series {scan.known.number} were multiplied by {factor:.3f}."
+        f"bright as that of series {first.number}, as after a prescan with another receiver gain: "
+        f"all images of series {scan.known.number} were multiplied by {factor:.3f}."
         for scan, factor in zip(found.scans, factors, strict=True)
         if factor != 1
     ]
+
+
+_UNCHECKED = (
+    "The delays were scanned one after the other, and no field that is read tells the receiver "
+    "gain of each series: it was taken to be the same. If the scanner adjusted itself in between, "
+    "the delays differ in scale."
+)

@@ -57,6 +57,14 @@ def volumes(path: Path) -> NDArray[np.float32]:
     return _scaled(nib.Nifti1Image.from_filename(path))
 
 
+def grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Return matrix and size of the voxels, mm, of a NIfTI file, each ``(3,)``."""
+    import nibabel as nib
+
+    header = nib.Nifti1Image.from_filename(path).header
+    return tuple(header.get_data_shape()[:3]), tuple(float(s) for s in header.get_zooms()[:3])
+
+
 def _scaled(image: "nib.Nifti1Image") -> NDArray[np.float32]:
     data = image.get_fdata(dtype=np.float32, caching="unchanged")
     return data if data.ndim == 4 else data[..., np.newaxis]

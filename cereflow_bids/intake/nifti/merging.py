@@ -11,7 +11,7 @@ from cereflow_bids.intake.nifti.assembly import Assembly, repeated
 from cereflow_bids.intake.parameters import acquisitions
 from cereflow_bids.intake.parameters.answers import PROTOCOL_FILE, Answer, Answers
 from cereflow_bids.intake.parameters.labeling import Known, Parameter, Parameters
-from cereflow_bids.intake.parameters.protocol import Completed, complete, supplied
+from cereflow_bids.intake.parameters.protocol import Completed, complete, shown, supplied
 from cereflow_bids.intake.vendors import ge
 
 DELAY, DURATION, REPEATS, NEX = (
@@ -20,6 +20,8 @@ DELAY, DURATION, REPEATS, NEX = (
     "RepeatsPerDelay",
     "NumberOfExcitations",
 )
+SUPPRESSION = "BackgroundSuppression"
+_BRIGHTNESS = "inferred (brightness of M0 against control)"
 # Needed by every ASL run; dcm2niix reads them, unless somebody stripped the header.
 _GENERAL = ("MagneticFieldStrength", "MRAcquisitionType", "EchoTime", "RepetitionTimePreparation")
 # What leads to BIDS keys, but is none.
@@ -101,7 +103,7 @@ def completed(
     answers
         What the user says.
     has_m0
-        Whether a separate M0 belongs to it.
+        Whether a separate M0 is for it.
     """
     members = [scan.known for scan in found.scans]
     merged = stated(members, answers)
@@ -161,14 +163,28 @@ def _measured(found: Assembly, has_m0: bool) -> dict[str, Parameter]:
     elif has_m0:
         measured["M0Type"] = Parameter("Separate", "header (an M0 series of the same study)")
     else:
-        measured["M0Type"] = Parameter("Absent", "no M0 volume and no M0 series in the study")
+        measured["M0Type"] = Parameter("Absent", "no M0 volume, and no M0 series is for this run")
     if "deltam" not in types:
         measured["TotalAcquiredPairs"] = Parameter(found.order.pairs, "counted in the series")
     dark = volumes.suppressed(found.signal, types)
     if dark is not None:
-        origin = "inferred (brightness of M0 against control)"
-        measured["BackgroundSuppression"] = Parameter(dark, origin)
+        measured[SUPPRESSION] = Parameter(dark, _BRIGHTNESS)
     return measured
+
+
+def disagreements(found: Assembly, done: Completed, answers: Answers) -> tuple[str, ...]:
+    """Say so where headers and brightness disagree about background suppression."""
+    said = stated([scan.known for scan in found.scans], answers).get(SUPPRESSION)
+    used = done.parameters.get(SUPPRESSION)
+    if said is None or used is None or used.origin != _BRIGHTNESS or said.value == used.value:
+        return ()
+    source = said.origin.partition("(")[2].rstrip(")") or said.origin
+    seen = "far brighter than" if used.value else "about as bright as"
+    return (
+        f"{SUPPRESSION}: {shown(said.value)} by the header ({source}), but M0 is {seen} the "
+        f"controls. The images were followed ({shown(used.value)}), because they show what was "
+        "measured: check it.",
+    )
 
 
 def calibrated(known: Known, base: Mapping[str, Any], answers: Answers) -> Completed:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from cereflow_bids.intake.parameters.answers import Answers
 from cereflow_bids.intake.parameters.labeling import Known
 
 DELAY = "PostLabelingDelay"
+# Volumes; numbers that jump after every pair are no scans, but have a map between them.
+_SCAN = 4
 
 
 def group(asl: Sequence[Known], answers: Answers) -> list[list[Known]]:
@@ -30,7 +33,11 @@ def group(asl: Sequence[Known], answers: Answers) -> list[list[Known]]:
     """
     result = [[known] for known in asl if known.labeling.part is None]
     for members in _alike(asl):
-        result += _by_delay(members, answers) if _part(members[0]) == "delay" else [members]
+        by = _part(members[0])
+        if by == "delay":
+            result += _by_delay(members, answers)
+        else:
+            result += _by_scan(members) if by == "volume" else [members]
     return sorted(result, key=lambda members: members[0].number)
 
 
@@ -38,6 +45,7 @@ def remarks(asl: Sequence[Known], answers: Answers) -> list[str]:
     """Say which series may be delays of one labelling, where no header tells their delays."""
     found = []
     for members in _alike(asl):
+        found += _joined_or_not(members)
         several = _part(members[0]) == "delay" and len(members) > 1
         known = delays(members, answers)
         if not several or (known and (len(set(known)) > 1 or _all_stated(members))):
@@ -99,6 +107,41 @@ def _by_delay(members: list[Known], answers: Answers) -> list[list[Known]]:
         runs[place].append(member)
         held[place].add(delay)
     return runs
+
+
+def jumps(members: Sequence[Known]) -> list[int]:
+    """Return the places at which the series number goes up by more than it usually does."""
+    steps = [later.number - one.number for one, later in pairwise(members)]
+    usual = Counter(steps).most_common(1)[0][0] if steps else 0
+    return [place for place, step in enumerate(steps, start=1) if step > usual]
+
+
+def _by_scan(members: list[Known]) -> list[list[Known]]:
+    """Part the volumes of a protocol that ran again, where numbers jump between equal scans."""
+    bounds = [0, *jumps(members), len(members)]
+    scans = [members[first:end] for first, end in pairwise(bounds)]
+    told = {tuple(one.labeling.volume_types for one in scan) for scan in scans}
+    return scans if len(told) == 1 and len(scans[0]) >= _SCAN else [members]
+
+
+def _joined_or_not(members: list[Known]) -> list[str]:
+    """Say so where the numbers of series that are one volume each do not follow each other."""
+    places = jumps(members) if _part(members[0]) == "volume" else []
+    if not places:
+        return []
+    last = ", ".join(str(members[place - 1].number) for place in places)
+    count = len(_by_scan(members))
+    if count > 1:
+        return [
+            f"series {members[0].number} to {members[-1].number} hold one volume each, and their "
+            f"numbers jump after {last}: they were taken for {count} scans of one protocol, and "
+            "each is a run"
+        ]
+    return [
+        f"series {members[0].number} to {members[-1].number} hold one volume each, and their "
+        f"numbers jump after {last}: a volume may be missing, or the protocol was scanned more "
+        "than once and one of the scans is not whole. Check the runs made of them"
+    ]
 
 
 def _delay(known: Known, answers: Answers) -> float | None:
