@@ -182,9 +182,11 @@ def test_the_key_file_alone_joins_label_and_patient(upload: Upload, tmp_path: Pa
     (patient,) = json.loads(key.read_text("utf-8"))["patients"]
     issuer, number, birth = patient.split("|")
     assert (issuer, number) == (canary(0x00100021), canary(0x00100020))
-    # It tells patients apart; names, UIDs and dates of studies are no part of that.
+    (entry,) = json.loads(key.read_text("utf-8"))["patients"].values()
+    (study,) = entry["studies"].values()
+    # It tells patients and their studies apart; names and UIDs are no part of that.
     joined = set(named(key.read_bytes(), upload.planted))
-    assert joined <= {text.encode() for text in (issuer, number, birth)}
+    assert joined <= {text.encode() for text in (issuer, number, birth, study["date"])}
 
 
 def test_a_pending_conversion_names_nobody(

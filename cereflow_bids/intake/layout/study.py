@@ -14,8 +14,11 @@ from cereflow_bids.intake.nifti.calibration import Links, link, without_false_m0
 from cereflow_bids.intake.nifti.rescans import one_per_scan
 from cereflow_bids.intake.parameters import acquisitions
 from cereflow_bids.intake.parameters.answers import Answers
+from cereflow_bids.intake.parameters.protocol import Completed, shown
 
 _UNITS = {("philips", "cbf"): "mL/100 g/min", ("ge", "cbf"): "mL/100 g/min", ("ge", "att"): "ms"}
+_TIMES = ("PostLabelingDelay", "LabelingDuration")
+_NAMED = "inferred from the series' name"
 _MAPS = {
     "cbf": "CBF as the scanner's console computed it",
     "att": "Arterial transit time as the scanner's console computed it",
@@ -193,7 +196,7 @@ def _write_perfusion(path: str, layout: _Layout) -> RunSummary:
     write_text_atomically(context, sidecars.context_table(found.order.types))
     notes = [note for scan in found.scans for note in scan.known.labeling.notes]
     notes += [*gain.remarks(found, gains), *merging.disagreements(found, done, layout.answers)]
-    notes += layout.links.notes.get(path, ())
+    notes += [*layout.links.notes.get(path, ()), *_from_names(done)]
     return RunSummary(
         run=f"{path}.nii.gz",
         types=found.order.types,
@@ -203,6 +206,15 @@ def _write_perfusion(path: str, layout: _Layout) -> RunSummary:
         conflicts=done.conflicts,
         notes=tuple(dict.fromkeys((*notes, *found.order.notes))),
     )
+
+
+def _from_names(done: Completed) -> list[str]:
+    """Say which times were read from the name of a series: somebody typed it."""
+    return [
+        f"{key} {shown(parameter.value)} s was {parameter.origin}: check it."
+        for key, parameter in done.parameters.items()
+        if key in _TIMES and parameter.origin.startswith(_NAMED)
+    ]
 
 
 def _write_m0(path: str, layout: _Layout) -> RunSummary:
@@ -232,6 +244,10 @@ def _write_plain(path: str, scan: Scan, target: Path) -> RunSummary:
         sidecar[sidecars.DEFACED] = how
     if path.startswith(CONSOLE.as_posix()):
         sidecar["Description"] = _MAPS[suffix]
+        # Of several delays each has a map of its own, which nothing else would tell apart.
+        sidecar[sidecars.SERIES] = [{"SeriesNumber": scan.known.number}]
+        if scan.known.vendor == "ge" and suffix == "cbf" and "InversionTime" in scan.sidecars[0]:
+            sidecar["PostLabelingDelay"] = scan.sidecars[0]["InversionTime"]
         if units := _UNITS.get((scan.known.vendor, suffix)):
             sidecar["Units"] = units
     write_text_atomically(target / f"{path}.json", to_json(sidecar))
