@@ -134,7 +134,7 @@ def test_console_maps_and_t1w_keep_out_of_the_run(delays):
         name = f"{place}{run}_desc-console_cbf"
         np.testing.assert_array_equal(volumes(dataset, name), voxels(number + 90, 90))
         assert sidecar(dataset, name)["Units"] == "mL/100 g/min"
-        assert sidecar(dataset, name)["CereflowSeries"] == [{"SeriesNumber": number + 90}]
+        assert sidecar(dataset, name)["CereflowSeries"] == [{"SeriesNumber": 100 * number}]
     t1w = volumes(dataset, "sub-01/anat/sub-01_T1w")
     np.testing.assert_array_equal(t1w, voxels(3, 900))
 
