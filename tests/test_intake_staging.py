@@ -75,7 +75,6 @@ def fabricated(parent: Path, name: str = ".bids-converting-dead") -> Path:
     folder = parent / name
     (folder / "input-001").mkdir(parents=True)
     (folder / "input-001" / "000001").write_bytes(b"CANARY")
-    (folder / "process").write_text("1\n", encoding="utf-8")
     return folder
 
 
@@ -90,6 +89,12 @@ def test_a_folder_whose_process_lives_is_left_alone(tmp_path: Path) -> None:
             assert second.is_dir()
         assert len(said) == 1
     assert [path.name for path in tmp_path.iterdir()] == [other.name]
+
+
+def test_a_folder_of_a_process_killed_at_its_very_start_goes(tmp_path: Path) -> None:
+    (tmp_path / ".bids-converting-empty").mkdir()
+    with staging_folder(tmp_path / "bids", print):
+        assert not (tmp_path / ".bids-converting-empty").exists()
 
 
 def test_a_study_that_a_killed_process_was_replacing_is_put_back(tmp_path: Path) -> None:

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO, NoReturn
+from typing import NoReturn
 
 from cereflow_bids.errors import UsageError
 from cereflow_bids.intake.layout.moving import bring_back, discard, has_replaced
 
-_OWNER = "process"
 _STOPPING = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -43,7 +42,7 @@ def staging_folder(bids_dir: Path, tell: Callable[[str], None]) -> Iterator[Path
         try:
             bids_dir.parent.mkdir(parents=True, exist_ok=True)
             _remove_leftovers(bids_dir, prefix, tell)
-            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=bids_dir.parent))
+            folder, handle = _owned_folder(bids_dir.parent, prefix)
         except OSError as error:
             raise UsageError(
                 f"The folder above the dataset cannot be written to: {error.strerror}.",
@@ -51,40 +50,51 @@ def staging_folder(bids_dir: Path, tell: Callable[[str], None]) -> Iterator[Path
                 fix="choose a folder that you may write beside.",
             ) from error
         try:
-            with _owned(folder):
-                yield folder
+            yield folder
         finally:
             _ignore_stops()
             _empty(folder)
+            os.close(handle)
 
 
-@contextmanager
-def _owned(folder: Path) -> Iterator[None]:
-    """Lock the folder while this process lives: numbers of processes are used again."""
-    unready = folder / f"{_OWNER}.new"
-    with unready.open("w", encoding="utf-8") as owner:
-        owner.write(f"{os.getpid()}\n")
-        owner.flush()
-        # A disk without locks gives no sign of death, and nothing on it is removed as a leftover.
-        with suppress(OSError):
-            _lock(owner)
-        unready.replace(folder / _OWNER)
-        yield
+def _owned_folder(parent: Path, prefix: str) -> tuple[Path, int]:
+    """Make a folder that is locked while this process lives; return it and the lock's handle.
+
+    Another process may take it for a leftover in the moment before the lock: then a new one is
+    made. A disk without locks gives no sign of death, and nothing on it is removed as a leftover.
+    """
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        if _is_ours(handle) and folder.is_dir():
+            return folder, handle
+        os.close(handle)
 
 
-def _lock(owner: IO[str]) -> None:
-    fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _is_ours(handle: int) -> bool:
+    try:
+        _lock(handle)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _lock(handle: int) -> None:
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _empty(folder: Path) -> bool:
     """Remove a staging folder; return False if a study that is nowhere else keeps it."""
-    owner = folder / _OWNER
     for part in folder.iterdir():
         if part.is_dir():
             discard(part)
     kept = any(part.is_dir() for part in folder.iterdir())
     if not kept:
-        owner.unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
     return not kept
 
@@ -93,13 +103,19 @@ def _remove_leftovers(bids_dir: Path, prefix: str, tell: Callable[[str], None]) 
     """Remove the staging folders whose process is gone, and put back what it had replaced."""
     for folder in bids_dir.parent.glob(f"{prefix}*"):
         try:
-            with (folder / _OWNER).open("r+", encoding="utf-8") as owner:
-                _lock(owner)
-                restored = _restore(folder, bids_dir)
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError:
-            # Its process lives, or it belongs to another user, or was made this very moment.
+            # It belongs to another user, or is gone this very moment.
             continue
-        _empty(folder)
+        try:
+            _lock(handle)
+            restored = _restore(folder, bids_dir)
+            _empty(folder)
+        except OSError:
+            # Its process lives, or the disk has no locks.
+            continue
+        finally:
+            os.close(handle)
         done = "the study that it was replacing is back" if restored else "no study was lost"
         tell(f"An earlier conversion was killed; its working folder has been removed, {done}.")
 
