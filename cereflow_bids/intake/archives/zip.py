@@ -193,6 +193,11 @@ def _packed(file: IO[bytes], length: int, where: str) -> Iterator[bytes]:
         yield piece
 
 
+def _has_more(decompressor: _Decompressor) -> bool:
+    """Tell whether there is more to be had of the bytes given so far."""
+    return not (decompressor.eof or decompressor.needs_input)
+
+
 def _unpacked(pieces: Iterator[bytes], decompressor: _Decompressor, where: str) -> Iterator[bytes]:
     """Yield what `pieces` hold, never more than a chunk at a time."""
     try:
@@ -200,7 +205,7 @@ def _unpacked(pieces: Iterator[bytes], decompressor: _Decompressor, where: str) 
             if decompressor.eof:
                 raise damaged(where, "the member goes on after its end")
             yield decompressor.decompress(piece, CHUNK)
-            while not decompressor.eof and not decompressor.needs_input:
+            while _has_more(decompressor):
                 yield decompressor.decompress(b"", CHUNK)
     except (zlib.error, OSError, EOFError, ValueError) as error:
         if isinstance(error, OSError) and error.errno is not None:
