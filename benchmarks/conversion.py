@@ -12,6 +12,7 @@ patients, converts them in one command, and prints time and the converter's own 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import resource
 import statistics
@@ -142,10 +143,13 @@ def _upload(number: int, folder: Path) -> Path:
 
 
 def _size(folder: Path, pattern: str) -> int:
+    """Return the bytes below the folders of that name; what other threads remove counts as none."""
     total = 0
-    for path in folder.glob(f"{pattern}/**/*"):
-        # Other threads remove files meanwhile.
-        total += path.lstat().st_size if path.is_file() and path.exists() else 0
+    for root in folder.glob(pattern):
+        for parent, _, names in os.walk(root):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    total += Path(parent, name).lstat().st_size
     return total
 
 
