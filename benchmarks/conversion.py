@@ -143,7 +143,7 @@ def _upload(number: int, folder: Path) -> Path:
 
 
 def _size(folder: Path, pattern: str) -> int:
-    """Return the bytes below the folders of that name; what is removed meanwhile counts as none."""
+    """Return the bytes below the folders of that name; what is removed meanwhile is none."""
     total = 0
     for root in folder.glob(pattern):
         for parent, _, names in os.walk(root):
