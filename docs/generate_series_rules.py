@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from cereflow_bids.intake import heuristic
+
 PROJECT = Path(__file__).resolve().parent.parent
 PAGE = PROJECT / "docs" / "series_rules.md"
-HEURISTIC = PROJECT / "heuristics" / "cereflow.py"
 VENDORS = {
     "ge": "GE",
     "philips": "Philips",
@@ -21,7 +21,7 @@ COLUMNS = ("", "Rule", "Condition", "Taken for", "Becomes", "Tested on")
 OPENING = """\
 # Series rules
 
-<!-- Written by `make docs` from heuristics/cereflow.py; edit that, not this page. -->
+<!-- Written by `make docs` from heuristics/; edit that, not this page. -->
 
 Each series of an upload is compared with the rules of its vendor, by Manufacturer (0008,0070),
 then with those for T1w images, in the order below. The first that fits decides; a series that fits
@@ -31,19 +31,9 @@ scan or, where there is no public sample, DICOM that the project writes itself.
 """
 
 
-def heuristic() -> ModuleType:
-    """Return the heuristic as HeuDiConv loads it: from its file."""
-    spec = importlib.util.spec_from_file_location("series_rules_heuristic", HEURISTIC)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{HEURISTIC.name} cannot be loaded")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def series_rules_page() -> str:
     """Return the whole page as Markdown."""
-    rules = heuristic()
+    rules = heuristic.rules()
     unknown = {rule.vendor for rule in rules.RULES} - set(VENDORS)
     if unknown:
         raise ValueError(f"cereflow.py has rules of vendors that this page lacks: {unknown}")

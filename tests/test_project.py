@@ -140,8 +140,9 @@ def imported_packages() -> set[str]:
                 elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                     names.add(node.module)
     modules = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+    own = {"cereflow_bids", *(path.stem for path in (PROJECT / "heuristics").glob("*.py"))}
     owners = importlib.metadata.packages_distributions()
-    return {canonicalize_name(owners[module][0]) for module in modules - {"cereflow_bids"}}
+    return {canonicalize_name(owners[module][0]) for module in modules - own}
 
 
 def test_dependencies_are_those_that_the_code_imports(pyproject):

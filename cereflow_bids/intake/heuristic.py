@@ -2,7 +2,7 @@
 
 import ast
 import contextlib
-import importlib.util
+import importlib
 import json
 import os
 import shutil
@@ -42,12 +42,13 @@ def heuristic_file() -> Path:
 @cache
 def rules() -> ModuleType:
     """Load the heuristic as a module, so that its rules are written in one place only."""
-    specification = importlib.util.spec_from_file_location("cereflow_rules", heuristic_file())
-    if specification is None or specification.loader is None:
-        raise ImportError("the heuristic cannot be loaded")
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    folder = str(heuristic_file().parent)
+    # As HeuDiConv does it: its rules lie beside it.
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(heuristic_file().stem)
+    finally:
+        sys.path.remove(folder)
 
 
 def role(series: Series) -> Any:
