@@ -19,8 +19,9 @@ from numpy.testing import assert_allclose
 from cereflow_bids.bids.dataset import Selection
 from cereflow_bids.bids.status import read_statuses
 from cereflow_bids.cli.cereflow import main
+from cereflow_bids.quantification.science import Science
 from cereflow_bids.workflow.execution import make_plan
-from cereflow_bids.workflow.settings import Science, Settings
+from cereflow_bids.workflow.settings import Settings
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -182,7 +182,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     import os
 
     from cereflow_bids.bids.dataset import Selection
-    from cereflow_bids.workflow.settings import Science, Settings
+    from cereflow_bids.quantification.science import Science
+    from cereflow_bids.workflow.settings import Settings
 
     _check_folders(arguments.bids_dir, arguments.output_dir)
     for option, folder in (

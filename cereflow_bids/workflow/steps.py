@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
+from cereflow_bids.quantification.science import Science
 from cereflow_bids.workflow.images import load, load_labels, load_mask, save
-from cereflow_bids.workflow.settings import Science
 
 Paths = dict[str, str]
 
@@ -113,7 +113,7 @@ def perfusion(
     run: AslRun, science: Science, folder: Path, *, series: str, m0: str, mask: str
 ) -> Paths:
     """Quantify; maps that exist, and ``record``: method, constants, notes."""
-    from cereflow_bids.workflow.quantification import quantify
+    from cereflow_bids.quantification.single_delay import quantify
 
     volumes, affine = load(series)
     result = quantify(

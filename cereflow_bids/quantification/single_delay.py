@@ -12,9 +12,9 @@ from cereflow_bids.bids.parameters import Parameter
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion.differences import mean_and_standard_error, pair_volumes, subtract
-from cereflow_bids.workflow.calibration import calibrate
-from cereflow_bids.workflow.equation import PARTITION, choose_equation
-from cereflow_bids.workflow.settings import Science
+from cereflow_bids.quantification.calibration import calibrate
+from cereflow_bids.quantification.equation import PARTITION, choose_equation
+from cereflow_bids.quantification.science import Science
 
 Float = NDArray[np.floating]
 

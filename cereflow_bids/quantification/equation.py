@@ -14,7 +14,7 @@ from cereflow_bids.bids.run import AslRun, Labeling
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion import single_delay
 from cereflow_bids.perfusion.constants import PARTITION_COEFFICIENT
-from cereflow_bids.workflow.settings import Science
+from cereflow_bids.quantification.science import Science
 
 PARTITION = Parameter("BloodBrainPartitionCoefficient", PARTITION_COEFFICIENT, "mL/g", DEFAULT)
 

@@ -12,7 +12,7 @@ from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion import constants
 from cereflow_bids.perfusion.calibration import echo_time_factor, recovery_fraction, smooth_m0
-from cereflow_bids.workflow.settings import Science
+from cereflow_bids.quantification.science import Science
 
 Float = NDArray[np.floating]
 
