@@ -28,10 +28,21 @@ def source(tmp_path: Path) -> Path:
     return pack(tmp_path / "made" / "dicom", tmp_path / "made" / "siemens.zip")
 
 
+def _stoppable() -> None:
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def started(source: Path, dataset: Path) -> subprocess.Popen[bytes]:
     """Start a conversion and wait until HeuDiConv is at work in the working folder."""
     command = [sys.executable, "-m", "cereflow_bids.cli.convert", str(source), str(dataset)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # A shell's background jobs ignore some signals, and a child would inherit that.
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=_stoppable,  # noqa: PLW1509  (no threads here)
+    )
     patience = time.monotonic() + 60
     while not list(dataset.parent.glob(".bids-converting-*/study-*/work/batch-*/tmp")):
         assert process.poll() is None, "the conversion ended before it could be stopped"
