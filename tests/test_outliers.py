@@ -1,0 +1,99 @@
+"""Rejection of repeats: planted artefacts are found, good repeats stay."""
+
+import numpy as np
+import pytest
+
+from cereflow_bids.perfusion.outliers import score
+
+SHAPE = (16, 16, 6)
+
+
+@pytest.fixture
+def tissues():
+    labels = np.random.default_rng(3).choice(3, SHAPE, p=[0.45, 0.4, 0.15])
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[2:-2, 2:-2] = True
+    return [np.where(mask & (labels == k), 0.9, 0.03) for k in range(3)] + [mask]
+
+
+def clean(tissues, p, seed=0, sd=10.0):
+    gm, wm, _, mask = tissues
+    noise = sd * np.random.default_rng(seed).standard_normal((*SHAPE, p))
+    return (60 * gm + 22 * wm)[..., None] * mask[..., None] + noise
+
+
+def artefact(scale):
+    """A gradient, of no effect on the mean: only the second step can see it."""
+    return scale * np.broadcast_to(np.linspace(-1, 1, SHAPE[0])[:, None, None], SHAPE)
+
+
+def level_step(series, gm, mask):
+    """Which repeats the first step keeps, by its definition."""
+    level = series[(gm > 0.7) & mask].mean(axis=0)
+    away = np.abs(level - np.median(level))
+    return away <= 2.5 * np.median(away) / 0.675
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_score_loses_nothing_of_clean_data_after_its_first_step(tissues, seed):
+    series = clean(tissues, 20, seed)
+    result = score(series, *tissues)
+    np.testing.assert_array_equal(result.kept, level_step(series, tissues[0], tissues[3]))
+    inside = tissues[3]
+    np.testing.assert_allclose(result.mean[inside], series[inside][:, result.kept].mean(axis=1))
+    assert np.isnan(result.mean[~inside]).all()
+
+
+def test_score_finds_level_and_structure(tissues):
+    series = clean(tissues, 20)
+    series[..., 4] += 40
+    series[..., 11] += artefact(300)
+    series[..., 17] -= artefact(220)
+    result = score(series, *tissues)
+    reasons = dict(result.reasons)
+    assert {4, 11, 17} <= set(reasons)
+    assert "grey matter mean" in reasons[4]
+    assert sorted(reasons) == np.flatnonzero(~result.kept).tolist()
+    assert result.kept.sum() >= 15
+
+
+def test_score_stops_before_the_removal_that_does_not_pay(tissues):
+    series = clean(tissues, 12, seed=5)
+    before = score(series, *tissues).kept
+    bad = np.flatnonzero(before)[2]
+    series[..., bad] += artefact(400) - artefact(400)[(tissues[0] > 0.7) & tissues[3]].mean()
+    kept = score(series, *tissues).kept
+    np.testing.assert_array_equal(np.flatnonzero(before & ~kept), [bad])
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_few_repeats(tissues, p):
+    series = np.repeat(clean(tissues, 1), p, axis=3)
+    result = score(series, *tissues)
+    assert result.kept.all() and result.reasons == ()
+    np.testing.assert_allclose(result.mean[tissues[3]], series[tissues[3]][:, 0])
+
+
+def test_volume_without_values(tissues):
+    series = clean(tissues, 8)
+    series[..., 2] = np.nan
+    result = score(series, *tissues)
+    assert not result.kept[2] and "0 % of its grey matter" in dict(result.reasons)[2]
+    assert np.isfinite(result.mean[tissues[3]]).all()
+
+
+def test_nothing_but_missing_values(tissues):
+    result = score(np.full((*SHAPE, 2), np.nan), *tissues)
+    assert not result.kept.any() and len(result.reasons) == 2
+    assert np.isnan(result.mean).all()
+
+
+def test_constant_image(tissues):
+    result = score(np.full((*SHAPE, 5), 50.1), *tissues)
+    assert result.kept.all()
+    np.testing.assert_allclose(result.mean[tissues[3]], 50.1)
+
+
+def test_no_grey_matter_is_refused(tissues):
+    with pytest.raises(ValueError, match="grey matter"):
+        score(np.ones((*SHAPE, 3)), *tissues[:3], np.zeros(SHAPE))
