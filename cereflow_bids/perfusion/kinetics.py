@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cereflow_bids.perfusion.constants import CBF_UNIT
+from cereflow_bids.perfusion.look_locker import deplete
 from cereflow_bids.perfusion.scheme import LabelingScheme
 
 Float = NDArray[np.floating]
@@ -43,6 +44,11 @@ def tissue_response(
     ndarray
         (v, n).
 
+    Raises
+    ------
+    ValueError
+        If the train of a Look-Locker readout cannot be followed (see `look_locker.deplete`).
+
     Notes
     -----
     Buxton 1998, doi:10.1002/mrm.1910400308; consensus form Woods 2024, doi:10.1002/mrm.30091.
@@ -51,9 +57,11 @@ def tissue_response(
     delay = np.asarray(scheme.delay) + np.atleast_1d(np.asarray(offset, dtype=np.float64))[:, None]
     tau = np.asarray(scheme.duration)
     t1_app = _apparent_t1(scheme, t1_tissue, cbf)
-    if scheme.pulsed:
-        return _pulsed(scheme, delay, tau, arrival, t1_app)
-    return _continuous(scheme, delay, tau, arrival, t1_app)
+    course = _pulsed if scheme.pulsed else _continuous
+    response = course(scheme, delay, tau, arrival, t1_app)
+    if scheme.readout_flip_angle is None:
+        return response
+    return deplete(response, scheme, t1_app)
 
 
 def _apparent_t1(scheme: LabelingScheme, t1_tissue: ArrayLike | None, cbf: ArrayLike) -> Float:
