@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from cereflow_bids.perfusion.outliers import score
+from cereflow_bids.perfusion.scrub import scrub
 
 SHAPE = (16, 16, 6)
 
@@ -61,7 +62,7 @@ def test_score_stops_before_the_removal_that_does_not_pay(tissues):
     series = clean(tissues, 12, seed=5)
     before = score(series, *tissues).kept
     bad = np.flatnonzero(before)[2]
-    series[..., bad] += artefact(400) - artefact(400)[(tissues[0] > 0.7) & tissues[3]].mean()
+    series[..., bad] += artefact(1200) - artefact(1200)[(tissues[0] > 0.7) & tissues[3]].mean()
     kept = score(series, *tissues).kept
     np.testing.assert_array_equal(np.flatnonzero(before & ~kept), [bad])
 
@@ -97,3 +98,36 @@ def test_constant_image(tissues):
 def test_no_grey_matter_is_refused(tissues):
     with pytest.raises(ValueError, match="grey matter"):
         score(np.ones((*SHAPE, 3)), *tissues[:3], np.zeros(SHAPE))
+
+
+def test_scrub_equals_the_plain_mean_of_clean_data(tissues):
+    series = clean(tissues, 20)
+    plain, robust = score(series, *tissues), scrub(series, *tissues)
+    np.testing.assert_array_equal(robust.kept, plain.kept)
+    same = np.isclose(robust.mean, plain.mean)[tissues[3]]
+    assert same.mean() > 0.99
+    assert np.nanmin(robust.weights) > 0.99
+
+
+def test_scrub_repairs_a_spot_that_score_leaves(tissues):
+    truth = clean(tissues, 1, sd=0)[..., 0]
+    series = clean(tissues, 20, seed=2)
+    spot = np.zeros(SHAPE, dtype=bool)
+    spot[6:9, 6:9, 2] = True
+    victim = np.flatnonzero(score(series, *tissues).kept)[3]
+    added = np.where(spot, 600.0, 0.0)
+    series[..., victim] += added - added[(tissues[0] > 0.7) & tissues[3]].mean()
+    plain, robust = score(series, *tissues), scrub(series, *tissues)
+    assert plain.kept[victim]
+    errors = [np.abs(r.mean - truth)[spot].mean() for r in (plain, robust)]
+    assert errors[0] > 20 and errors[1] < errors[0] / 3
+    assert np.nanargmin(robust.weights) == victim
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_scrub_of_few_constant_and_missing_repeats(tissues, p):
+    series = np.full((*SHAPE, p + 1), 50.1)
+    series[..., p] = np.nan
+    result = scrub(series, *tissues)
+    np.testing.assert_allclose(result.mean[tissues[3]], 50.1)
+    np.testing.assert_array_equal(result.weights, [1.0] * p + [np.nan])

@@ -60,14 +60,14 @@ class TissueRepeats:
     @property
     def kept(self) -> Bool:
         """(p,) whether a repeat has data."""
-        kept = np.ones(self.values.shape[1], dtype=bool)
+        kept: Bool = np.ones(self.values.shape[1], dtype=np.bool_)
         kept[list(self.reasons)] = False
         return kept
 
     def pure(self) -> Bool:
         """(v, 3) voxels of one tissue, finite in every repeat with data."""
-        finite = np.isfinite(self.values[:, self.kept]).all(axis=1)
-        return np.asarray((self.fractions > PURE_TISSUE) & finite[:, None])
+        finite: Bool = np.all(np.isfinite(self.values[:, self.kept]), axis=1, keepdims=True)
+        return np.asarray((self.fractions > PURE_TISSUE) & finite)
 
     def result(self, kept: Bool, reasons: dict[int, str]) -> OutlierResult:
         """Put the mean of the kept repeats back on the grid."""
