@@ -105,6 +105,13 @@ def test_what_a_train_cannot_tell_is_refused():
         arterial_response(twice, 0.7)
 
 
+@pytest.mark.parametrize("kind", ["PCASL", "PASL"])
+def test_before_arrival_is_nothing_and_unknown_stays_unknown(kind):
+    scheme = LabelingScheme(kind, (0.0, 1.0), (0.5, 0.5), 0.85, 1.65, model="full")
+    found = tissue_response(scheme, [9.0, np.nan], t1_tissue=0.01)  # e^900 is no number
+    assert_allclose(found, [[0, 0], [np.nan, np.nan]])
+
+
 def test_voxels_keep_their_own_constants():
     scheme = LabelingScheme("PASL", (0.8, 2.0), (0.8, 0.8), 0.98, 1.65, model="full")
     att, t1, cbf, offset = [0.4, 1.0, 1.7], [0.9, 1.3, 4.0], [20, 60, 0], [0, 0.4, 0.1]

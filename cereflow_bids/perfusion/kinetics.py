@@ -91,5 +91,5 @@ def _pulsed(
     rate = 1 / scheme.t1_blood - 1 / t1_app
     x = rate * inflow
     mean = np.where(np.abs(x) < 1e-6, 1 - x / 2, -np.expm1(-x) / np.where(x == 0, 1, x))
-    decay = np.exp(-arrival / scheme.t1_blood - (delay - arrival) / t1_app)
-    return np.asarray(np.where(inflow > 0, 2 * scheme.efficiency * decay * inflow * mean, 0))
+    decay = np.exp(-arrival / scheme.t1_blood - np.maximum(delay - arrival, 0) / t1_app)
+    return np.asarray(2 * scheme.efficiency * decay * inflow * mean)
