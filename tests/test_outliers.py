@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cereflow_bids.perfusion.enable import enable
 from cereflow_bids.perfusion.outliers import score
 from cereflow_bids.perfusion.scrub import scrub
 
@@ -131,3 +132,40 @@ def test_scrub_of_few_constant_and_missing_repeats(tissues, p):
     result = scrub(series, *tissues)
     np.testing.assert_allclose(result.mean[tissues[3]], 50.1)
     np.testing.assert_array_equal(result.weights, [1.0] * p + [np.nan])
+
+
+def test_enable_drops_the_noisy_repeats_and_says_why(tissues):
+    series = clean(tissues, 20, seed=7)
+    bad = [3, 9, 15]
+    series[..., bad] += 150 * np.random.default_rng(8).standard_normal((*SHAPE, 3))
+    result = enable(series, *tissues, delay=1.8)
+    grey = (tissues[0] > 0.7) & tissues[3]
+    contrast = series[grey].mean(axis=0) / series[~tissues[3]].std(axis=0)
+    assert not result.kept[bad].any() and result.kept.sum() >= 15
+    assert contrast[result.kept].min() > contrast[~result.kept].max()
+    assert {i for i, _ in result.reasons} == set(np.flatnonzero(~result.kept))
+    assert all("contrast to noise" in why for _, why in result.reasons)
+    expected = series[tissues[3]][:, result.kept].mean(axis=1)
+    np.testing.assert_allclose(result.mean[tissues[3]], expected)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_enable_loses_nothing_of_clean_data(tissues, seed):
+    assert enable(clean(tissues, 12, seed), *tissues, delay=1.3, field_strength=1.5).kept.all()
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_enable_of_equal_and_missing_repeats(tissues, p):
+    series = np.repeat(clean(tissues, 1), p + 1, axis=3)
+    series[..., p] = np.nan
+    result = enable(series, *tissues, delay=1.8)
+    np.testing.assert_array_equal(result.kept, [True] * p + [False])
+    np.testing.assert_allclose(result.mean[tissues[3]], series[tissues[3]][:, 0])
+
+
+def test_enable_needs_noise_outside_the_brain(tissues):
+    series = clean(tissues, 6) * tissues[3][..., None]
+    with pytest.raises(ValueError, match="noise outside"):
+        enable(series, *tissues, delay=1.8)
+    with pytest.raises(ValueError, match="noise outside"):
+        enable(np.full((*SHAPE, 4), 50.0), *tissues, delay=1.8)
