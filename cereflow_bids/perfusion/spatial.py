@@ -89,7 +89,8 @@ def fit_spatial(
     volume = np.asarray(signal)
     if volume.shape != (*inside.shape, scheme.size):
         raise ValueError(
-            f"signal has shape {volume.shape}, mask {inside.shape}, the scheme {scheme.size} delays"
+            f"signal has shape {volume.shape}, mask {inside.shape}, "
+            f"the scheme {scheme.size} delays"
         )
     values = volume[inside]
     t1, shift = _in_mask(t1_tissue, inside), _in_mask(offset, inside)
@@ -107,10 +108,10 @@ def fit_spatial(
         part[inside] = used
         t1, shift = (None if x is None else x[used] for x in (t1, shift))
         values = values[used]
-        field = _start(values, scheme, t1, shift, start, used)
+        field = _start(values, scheme, (t1, shift), start, used)
         graph = neighbourhood(part, voxel_size)
         prior = att_prior or ATT_PRIOR[scheme.kind]
-        state = _iterate(values, scheme, field, graph, (t1, shift), prior)
+        state = _iterate(values, scheme, field, graph, (t1, shift), prior=prior)
         maps[:, used] = _maps(state, scheme, shift)
         sd = 1 / np.sqrt(state.smoothness)
         settings = {
@@ -133,13 +134,13 @@ def _in_mask(value: ArrayLike | None, mask: NDArray[np.bool_]) -> Float | None:
 def _start(
     values: NDArray[np.floating],
     scheme: LabelingScheme,
-    t1: Float | None,
-    shift: Float | None,
+    extras: tuple[Float | None, Float | None],
     start: Estimate | None,
     used: NDArray[np.bool_],
 ) -> Float:
     """Start values (v, 2); NaN for an ATT that is not known."""
     if start is None:
+        t1, shift = extras
         own = 0.0 if shift is None else shift
         start = fit_least_squares(values, scheme, t1_tissue=t1, offset=own)
         used = np.ones(len(values), dtype=bool)
@@ -152,6 +153,7 @@ def _iterate(
     field: Float,
     graph: Graph,
     extras: tuple[Float | None, Float | None],
+    *,
     prior: tuple[float, float],
 ) -> _State:
     unknown = ~np.isfinite(field[:, 1])
@@ -177,7 +179,7 @@ def _iterate(
         moved = state.field + step
         moved[:, 1] = np.clip(moved[:, 1], *ATT_RANGE)
         state.change, state.field = moved - state.field, moved
-        _learn(state, data, information, graph, laplacian, scheme.size, floor)
+        _learn(state, data, information, graph, laplacian, n=scheme.size, floor=floor)
     return state
 
 
@@ -187,6 +189,7 @@ def _learn(
     information: Float,
     graph: Graph,
     laplacian: sparse.csr_array,
+    *,
     n: int,
     floor: float,
 ) -> None:
