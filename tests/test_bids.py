@@ -137,7 +137,6 @@ def without(key):
         (without("LabelingDuration"), PAIRS, PendingError, "--labeling-duration SECONDS"),
         (PCASL | {"PostLabelingDelay": 1800}, PAIRS, InputError, "milliseconds"),
         (PCASL | {"PostLabelingDelay": "1.8"}, PAIRS, InputError, "not a number"),
-        (PCASL | {"PostLabelingDelay": [0.5, 0.5, 1, 1]}, PAIRS, InputError, "one delay only"),
         (PCASL | {"PostLabelingDelay": [1.8]}, PAIRS, InputError, "1 entries for 4 volumes"),
         (PCASL | {"LabelingDuration": 0}, PAIRS, InputError, "LabelingDuration"),
         (PCASL | {"RepetitionTimePreparation": 0}, PAIRS, InputError, "above 0"),

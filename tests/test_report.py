@@ -277,13 +277,14 @@ def test_error_sentences_end(room: str) -> None:
     assert found > 1
 
 
-def test_sources_may_vary_with_the_delay() -> None:
-    """Volumes without labelling carry 0 in an array of delays; a lone delay of 0 stays."""
-    parameters = [
-        {"name": "PostLabelingDelay", "value": [0, 1.8, 1.8], "unit": "s", "origin": "x"}
-    ]
+@pytest.mark.parametrize(
+    ("value", "delays"), [([0, 1.8, 1.8], [0, 1.8]), (1.8, [1.8]), (0, [0])], ids=str
+)
+def test_delays_are_told_once_each_and_zero_is_one(value: object, delays: list[float]) -> None:
+    parameters = [{"name": "PostLabelingDelay", "value": value, "unit": "s", "origin": "x"}]
     record = RunRecord(run=RUN, state="done", sidecar=sidecar(Parameters=parameters))
-    assert record.delays == [1.8]
+    assert record.delays == delays
+    assert record.has_att == (len(delays) > 1)
 
 
 def test_no_font_is_missing(built: tuple[Path, str, str]) -> None:

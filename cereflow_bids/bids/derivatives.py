@@ -21,7 +21,14 @@ if TYPE_CHECKING:
 # BIDS has no derivatives of perfusion yet: the validator does not know these names.
 IGNORED = (
     *("*.html", "*.pdf", "group_cbf.*", "logs/", "**/figures"),
-    *("**/*_cbf.*", "**/*_aslref.*", "**/*_deltam.*", "**/*_timeseries.*", "**/*_xfm.txt"),
+    *(
+        "**/*_cbf.*",
+        "**/*_aslref.*",
+        "**/*_deltam.*",
+        "**/*_att.*",
+        "**/*_timeseries.*",
+        "**/*_xfm.txt",
+    ),
     *("**/perf/*_probseg.*", "**/perf/*_M0map.*", "**/perf/*_dseg.*", "**/perf/*_mask.*"),
 )
 

@@ -68,7 +68,7 @@ def read_calibration(
 
 def _tr(sidecar: Sidecar, volumes: Sequence[int], n_volumes: int) -> Parameter:
     key = "RepetitionTimePreparation"
-    value = sidecar.per_volume(key, volumes, n_volumes)
+    value = sidecar.one_for(key, volumes, n_volumes)
     if value is None or value <= 0:
         raise InputError(
             f"{key} is {value}; the recovery of M0 depends on it.",

@@ -63,25 +63,50 @@ def read_labeling(
         )
     pulsed = kind == "PASL"
     keys = ["PostLabelingDelay"] if pulsed else ["PostLabelingDelay", "LabelingDuration"]
-    times = {key: sidecar.per_volume(key, volumes, n_volumes) for key in keys}
+    times = {key: sidecar.per_volume(key, n_volumes) for key in keys}
     _require(times, sidecar)
+    delays = times["PostLabelingDelay"] or ()
+    durations = times.get("LabelingDuration") or ()
+    measured = measurements(volumes, delays, durations)
     efficiency, notes = _efficiency(sidecar, kind)
     labeling = Labeling(
         kind=cast("LabelingType", kind),
-        post_labeling_delay=_time("PostLabelingDelay", times["PostLabelingDelay"], sidecar),
+        post_labeling_delay=_times("PostLabelingDelay", [m[0] for m in measured], sidecar),
         labeling_duration=None
         if pulsed
-        else _time("LabelingDuration", times["LabelingDuration"], sidecar),
+        else _times("LabelingDuration", [m[1] for m in measured], sidecar),
         bolus_cutoff=_bolus_cutoff(sidecar) if pulsed else None,
         efficiency=efficiency,
         t1_blood=_t1_blood(sidecar),
         slice_timing=_slice_timing(sidecar, shape),
         slice_axis=_slice_axis(sidecar)[0],
+        volume_delays=delays,
+        volume_durations=durations,
     )
     return labeling, notes
 
 
-def _require(times: Mapping[str, float | None], sidecar: Sidecar) -> None:
+def measurements(
+    volumes: Sequence[int], delays: Sequence[float], durations: Sequence[float]
+) -> list[tuple[float, float]]:
+    """Return the different (delay, duration) of some volumes, in the order of their delays.
+
+    Parameters
+    ----------
+    volumes
+        Indices of the label, control or deltam volumes.
+    delays, durations
+        One per volume of the series; no durations for PASL, where 0 stands in.
+
+    Examples
+    --------
+    >>> measurements([1, 2, 3], [0, 2.0, 2.0, 1.5], [1.8] * 4)
+    [(1.5, 1.8), (2.0, 1.8)]
+    """
+    return sorted({(delays[k], durations[k] if durations else 0.0) for k in volumes})
+
+
+def _require(times: Mapping[str, tuple[float, ...] | None], sidecar: Sidecar) -> None:
     missing = [key for key, value in times.items() if value is None]
     if missing:
         flags = " ".join(f"{FLAGS[key]} SECONDS" for key in missing)
@@ -92,12 +117,19 @@ def _require(times: Mapping[str, float | None], sidecar: Sidecar) -> None:
         )
 
 
-def _time(key: str, value: float | None, sidecar: Sidecar) -> Parameter:
-    if (
-        value is None
-        or not 0 <= value <= LONGEST_DELAY
-        or (key != "PostLabelingDelay" and not value)
-    ):
+def _times(key: str, values: Sequence[float], sidecar: Sidecar) -> Parameter:
+    """One number where a run has one measurement or all agree on the duration, else a tuple."""
+    one = len(values) == 1 or (key != "PostLabelingDelay" and len(set(values)) == 1)
+    checked = [_time(key, value, sidecar) for value in values]
+    if one:
+        return checked[0]
+    return Parameter(
+        key, tuple(values), "s", checked[0].origin, "one per measurement, by rising delay"
+    )
+
+
+def _time(key: str, value: float, sidecar: Sidecar) -> Parameter:
+    if not 0 <= value <= LONGEST_DELAY or (key != "PostLabelingDelay" and not value):
         hint = "it looks like milliseconds" if value and value > LONGEST_DELAY else "impossible"
         raise InputError(
             f"{key} is {value:g} s: {hint}.", where=sidecar.where, fix=f"give {key} in seconds."

@@ -27,9 +27,13 @@ class Labeling:
     kind
         PCASL, CASL or PASL.
     post_labeling_delay
-        PLD, or TI for PASL, of the first slice.
+        PLD, or TI for PASL, of the first slice; a tuple, one per measurement, where the run has
+        several delays or durations.
     labeling_duration
-        τ of (P)CASL, else None.
+        τ of (P)CASL, else None; a tuple, one per measurement, where it differs.
+    volume_delays, volume_durations
+        The same for each volume of the series; what stands there for M0 volumes means nothing.
+        Durations are empty for PASL.
     bolus_cutoff
         TI1 of PASL, else None; None for PASL without one.
     efficiency
@@ -50,6 +54,13 @@ class Labeling:
     t1_blood: Parameter
     slice_timing: tuple[float, ...] | None = None
     slice_axis: int = 2
+    volume_delays: tuple[float, ...] = ()
+    volume_durations: tuple[float, ...] = ()
+
+    @property
+    def several_delays(self) -> bool:
+        """Whether more than one delay or duration was measured."""
+        return isinstance(self.post_labeling_delay.value, tuple)
 
     def parameters(self) -> list[Parameter]:
         """Return all values with their origins, in the order of a report."""

@@ -60,17 +60,18 @@ class Sidecar:
             fix=f"write {key} as true or false, without quotes.",
         )
 
-    def per_volume(self, key: str, volumes: Sequence[int], n_volumes: int) -> float | None:
-        """Return a value that may be one number or one per volume, as it is for some volumes.
+    def per_volume(self, key: str, n_volumes: int) -> tuple[float, ...] | None:
+        """Return one value per volume of what may be one number or one per volume.
 
         Raises
         ------
         InputError
-            If the list has the wrong length, holds something else, or differs among `volumes`.
+            If the list has the wrong length or holds something else.
         """
         value = self.values.get(key)
         if not isinstance(value, list):
-            return self.number(key)
+            number = self.number(key)
+            return None if number is None else (number,) * n_volumes
         numeric = all(is_number(entry) for entry in value)
         if not numeric or len(value) != n_volumes:
             raise InputError(
@@ -79,13 +80,27 @@ class Sidecar:
                 where=self.where,
                 fix=f"give {key} as one number or one number per volume.",
             )
-        chosen = sorted({float(value[k]) for k in volumes})
+        return tuple(float(entry) for entry in value)
+
+    def one_for(self, key: str, volumes: Sequence[int], n_volumes: int) -> float | None:
+        """Return the value that some volumes share.
+
+        Raises
+        ------
+        InputError
+            As `per_volume`, and if the value differs among `volumes`.
+        """
+        every = self.per_volume(key, n_volumes)
+        if every is None:
+            return None
+        chosen = sorted({every[k] for k in volumes})
         if len(chosen) > 1:
             raise InputError(
-                f"{key} has several values ({', '.join(f'{v:g}' for v in chosen)}); this version "
-                "quantifies one delay only.",
+                f"{key} differs among volumes that are averaged "
+                f"({', '.join(f'{v:g}' for v in chosen)}).",
                 where=self.where,
-                fix="split the series, or wait for multi-delay support.",
+                fix=f"correct {key}, or leave the volumes that differ out of aslcontext.tsv "
+                "as n/a.",
             )
         return chosen[0]
 

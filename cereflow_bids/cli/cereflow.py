@@ -113,7 +113,22 @@ def _add_science(group: Any) -> None:
         type=_positive,
         default=1.3,
         metavar="S",
-        help="T1 of tissue for the TR correction of M0 (default: %(default)s s)",
+        help="T1 of tissue for the TR correction of M0 and the full kinetic model "
+        "(default: %(default)s s)",
+    )
+    group.add_argument(
+        "--kinetic-model",
+        choices=("consensus", "full"),
+        default="consensus",
+        help="several delays: T1 of tissue as of blood, or the full Buxton model "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--estimator",
+        choices=("spatial", "least-squares"),
+        default="spatial",
+        help="several delays: Bayesian with a spatial prior that the data tune, or each voxel "
+        "on its own (default: %(default)s)",
     )
     group.add_argument(
         "--random-seed",
@@ -205,6 +220,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             quantification=arguments.quantification,
             m0_smoothing=arguments.m0_smoothing,
             t1_tissue=arguments.t1_tissue,
+            kinetic_model=arguments.kinetic_model,
+            estimator=arguments.estimator,
             seed=arguments.random_seed,
         ),
         nprocs=arguments.nprocs or len(os.sched_getaffinity(0)),

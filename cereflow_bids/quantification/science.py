@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cereflow_bids.perfusion.constants import M0_SMOOTHING_FWHM, T1_TISSUE
+from cereflow_bids.perfusion.scheme import KineticModel
 
 Quantification = Literal["consensus", "ge-product"]
+Estimator = Literal["spatial", "least-squares"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,11 @@ class Science:
     m0_smoothing
         FWHM of the Gaussian on M0, mm.
     t1_tissue
-        T1 of tissue for the TR correction of M0, s.
+        T1 of tissue for the TR correction of M0 and for the full kinetic model, s.
+    kinetic_model
+        Form of the general kinetic model for several delays.
+    estimator
+        How CBF and ATT are estimated from several delays.
     seed
         Seed of all random choices (registration sampling).
     """
@@ -29,4 +35,6 @@ class Science:
     quantification: Quantification = "consensus"
     m0_smoothing: float = M0_SMOOTHING_FWHM
     t1_tissue: float = T1_TISSUE
+    kinetic_model: KineticModel = "consensus"
+    estimator: Estimator = "spatial"
     seed: int = 0

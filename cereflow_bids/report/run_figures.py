@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RELATIVE_MAXIMUM = 2.0
+ATT_MAXIMUM = 3.0
 
 
 def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, bytes]:
@@ -32,8 +33,8 @@ def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, b
     Returns
     -------
     dict
-        PNG bytes by ``cbf`` (absolute or relative map), ``registration`` and, where motion was
-        estimated, ``motion``.
+        PNG bytes by ``cbf`` (absolute or relative map), ``registration``, ``att`` of several
+        delays and, where motion was estimated, ``motion``.
     """
     run = record.run
     mask, affine = _load(writer, "brain_mask", run)
@@ -46,6 +47,17 @@ def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, b
     title = f"{title}  ·  {run}"
     figures = {"cbf": cbf_mosaic(values, mask, affine, title=title, vmax=vmax, units=units)}
     writer.write_bytes(f"figure_{key}", figures["cbf"], run=run)
+    if record.has_att:
+        att, _ = _load(writer, "att", run)
+        figures["att"] = cbf_mosaic(
+            att,
+            mask,
+            affine,
+            title=f"Arterial transit time  ·  {run}",
+            vmax=ATT_MAXIMUM,
+            units="s",
+        )
+        writer.write_bytes("figure_att", figures["att"], run=run)
     reference, _ = _load(writer, "aslref", run)
     grey, _ = _load(writer, "gm_probability", run)
     figures["registration"] = registration_overview(reference, mask, grey, affine)

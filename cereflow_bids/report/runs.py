@@ -73,16 +73,18 @@ class RunRecord:
         return acquisition
 
     @property
-    def delays(self) -> list[float]:
-        """The different post-labelling delays (or inversion times) in s, in rising order.
+    def has_att(self) -> bool:
+        """Whether arterial transit times were estimated: several delays, and CBF not refused."""
+        return self.state == "done" and not self.refused and len(self.delays) > 1
 
-        Volumes without labelling carry a 0, which is no delay.
-        """
+    @property
+    def delays(self) -> list[float]:
+        """The different post-labelling delays (or inversion times) in s, in rising order."""
         for parameter in self.sidecar.get("Parameters", []):
             if parameter["name"] == "PostLabelingDelay":
                 value = parameter["value"]
                 values = value if isinstance(value, list) else [value]
-                return sorted({float(v) for v in values if len(values) == 1 or v})
+                return sorted({float(v) for v in values})
         return []
 
 

@@ -21,7 +21,14 @@ from cereflow_bids.workflow.tables import confounds_table, quality_table, region
 STANDARD_SPACE_MM = 2
 
 
-def deposit(run: AslRun, out_dir: Path, paths: dict[str, str], notes: list[str]) -> list[Path]:
+def deposit(
+    run: AslRun,
+    out_dir: Path,
+    paths: dict[str, str],
+    notes: list[str],
+    *,
+    further: dict[str, str],
+) -> list[Path]:
     """Write every derivative of a run.
 
     Parameters
@@ -34,6 +41,8 @@ def deposit(run: AslRun, out_dir: Path, paths: dict[str, str], notes: list[str])
         What the steps made, by name; empty where there is none.
     notes
         Sentences of the steps before quantification.
+    further
+        More maps by their key in derivatives_spec/outputs.yaml.
 
     Returns
     -------
@@ -54,6 +63,7 @@ def deposit(run: AslRun, out_dir: Path, paths: dict[str, str], notes: list[str])
     )
     written = [
         *_native_maps(writer, run, paths, record),
+        *_further_maps(writer, run, further, record),
         *_standard_space(writer, run, paths, record),
         writer.write_table("confounds", run.stem, confounds),
         writer.write_table("quality", run.stem, quality),
@@ -87,6 +97,20 @@ def _native_maps(
     labels = load_labels(paths["labels"])[0]
     written.append(writer.write_image("brain_mask", run.stem, mask, affine, sources))
     written.append(writer.write_image("atlas_labels", run.stem, labels, affine, sources))
+    return written
+
+
+def _further_maps(
+    writer: DerivativeWriter, run: AslRun, further: dict[str, str], record: dict[str, Any]
+) -> list[Path]:
+    written = []
+    for key, path in further.items():
+        if key == "fit_flags":
+            labels, affine = load_labels(path)
+            written.append(writer.write_image(key, run.stem, labels, affine, record))
+        else:
+            data, affine = load(path)
+            written.append(writer.write_image(key, run.stem, data, affine, record))
     return written
 
 

@@ -29,7 +29,7 @@ EDGES = (
     (
         "perfusion",
         "deposit",
-        ("deltam", "cbf", "cbf_standard_error", "cbf_relative", "m0map", "record"),
+        ("deltam", "cbf", "cbf_standard_error", "cbf_relative", "m0map", "further", "record"),
     ),
 )
 WHOLE = "participants"

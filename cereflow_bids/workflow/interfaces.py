@@ -164,6 +164,8 @@ class _PerfusionOut(TraitedSpec):
     cbf_standard_error = traits.Str()
     cbf_relative = traits.Str()
     m0map = traits.Str()
+    # By name of the output; nipype deletes files that no output names.
+    further = traits.Dict(traits.Str(), traits.Str())
     record = traits.Str()
 
 
@@ -187,13 +189,22 @@ class Perfusion(Step):
 
 DEPOSITED = (
     *("series", "matrices", "m0", "aslref", "mask", "matrix", "gm", "wm", "brain", "labels"),
-    *("coverage", "deltam", "cbf", "cbf_standard_error", "cbf_relative", "m0map", "record"),
+    *(
+        "coverage",
+        "deltam",
+        "cbf",
+        "cbf_standard_error",
+        "cbf_relative",
+        "m0map",
+        "record",
+    ),
 )
 
 
 class _DepositIn(_Inputs):
     motion_notes = traits.File(exists=True, mandatory=True)
     reference_notes = traits.File(exists=True, mandatory=True)
+    further = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
     fingerprint = traits.Str(mandatory=True, desc="goes into the record of a finished run")
 
 
@@ -222,7 +233,7 @@ class Deposit(Step):
             for note in json.loads(Path(source).read_text(encoding="utf-8"))
         ]
         paths = {name: getattr(inputs, name) for name in DEPOSITED}
-        written = deposit(inputs.run, out_dir, paths, notes)
+        written = deposit(inputs.run, out_dir, paths, notes, further=inputs.further)
         outputs = [str(path.relative_to(out_dir)) for path in written]
         refusal = inputs.run.calibration.refusal
         self._tell(

@@ -111,9 +111,9 @@ def tissue(run: AslRun, science: Science, folder: Path, *, mask: str, matrix: st
 
 def perfusion(
     run: AslRun, science: Science, folder: Path, *, series: str, m0: str, mask: str
-) -> Paths:
-    """Quantify; maps that exist, and ``record``: method, constants, notes."""
-    from cereflow_bids.quantification.single_delay import quantify
+) -> dict[str, Any]:
+    """Quantify; maps that exist, ``further`` maps by output key, ``record`` of how."""
+    from cereflow_bids.quantification.quantify import quantify
 
     volumes, affine = load(series)
     result = quantify(
@@ -143,7 +143,13 @@ def perfusion(
         name: "" if data is None else save(data, affine, folder / f"{name}.nii")
         for name, data in maps.items()
     }
-    return saved | {"record": _write_json(record, folder / "record.json")}
+    further = {
+        key: save(data, affine, folder / f"{key}.nii") for key, data in result.further.items()
+    }
+    return saved | {
+        "further": further,
+        "record": _write_json(record, folder / "record.json"),
+    }
 
 
 def _m0_image(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from cereflow_bids.perfusion.differences import mean_and_standard_error, pair_vo
 from cereflow_bids.quantification.calibration import calibrate
 from cereflow_bids.quantification.equation import PARTITION, choose_equation
 from cereflow_bids.quantification.science import Science
+from cereflow_bids.quantification.several_delays import fit, measure
 
 Float = NDArray[np.floating]
 
@@ -43,6 +45,8 @@ class Perfusion:
         Sentences for the report.
     refusal
         Why absolute CBF is refused.
+    further
+        Other maps by their key in derivatives_spec/outputs.yaml.
     """
 
     deltam: Float
@@ -56,6 +60,7 @@ class Perfusion:
     relative: Float | None = None
     m0: Float | None = None
     refusal: str = ""
+    further: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def quantify(
@@ -85,6 +90,8 @@ def quantify(
     science
         Choices that change numbers.
     """
+    if run.labeling.several_delays:
+        return _several_delays(run, series, m0, mask, voxel_size=voxel_size, science=science)
     repeats, notes = difference_volumes(run, series)
     deltam, deltam_error = mean_and_standard_error(repeats)
     if run.calibration.source == "refused":
@@ -105,6 +112,45 @@ def quantify(
         cbf=np.where(mask, equation.cbf(deltam, scale), 0),
         standard_error=error,
         m0=m0_map,
+    )
+
+
+def _several_delays(
+    run: AslRun,
+    series: Float,
+    m0: Float | None,
+    mask: NDArray[np.bool_],
+    *,
+    voxel_size: Sequence[float],
+    science: Science,
+) -> Perfusion:
+    """Quantify a run with several delays; parameters as for `quantify`."""
+    if run.labeling.kind == "PASL" and run.labeling.bolus_cutoff is None:
+        repeats, notes = difference_volumes(run, series)
+        return _relative(run, repeats.mean(axis=-1), mask, repeats.shape[-1], notes)
+    if science.quantification == "ge-product":
+        raise InputError(
+            "--quantification ge-product knows one delay, this run has several.",
+            where=run.source,
+            fix="use --quantification consensus.",
+        )
+    found = measure(run, series)
+    deltam = np.average(found.deltam, axis=-1, weights=found.repeats)
+    if run.calibration.source == "refused":
+        return _relative(run, deltam, mask, sum(found.repeats), ())
+    scale, calibration, m0_map = calibrate(run, m0, mask, voxel_size, science)
+    result = fit(run, found, scale, mask, voxel_size=voxel_size, science=science)
+    return Perfusion(
+        deltam=deltam * mask,
+        n_pairs=sum(found.repeats),
+        method=result.method,
+        reference=result.reference,
+        parameters=(*_applied(result.parameters, run), *calibration),
+        notes=(*run.notes, *result.notes),
+        cbf=result.cbf,
+        standard_error=result.cbf_standard_error,
+        m0=m0_map,
+        further=result.further,
     )
 
 

@@ -1,0 +1,282 @@
+"""CBF and arterial transit time of a run with several delays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cereflow_bids.bids.parameters import COMMAND_LINE, DEFAULT, DERIVED, Parameter
+from cereflow_bids.bids.run import AslRun, Labeling
+from cereflow_bids.errors import InputError
+from cereflow_bids.perfusion.differences import pair_volumes
+from cereflow_bids.perfusion.estimate import Estimate, Flag
+from cereflow_bids.perfusion.least_squares import fit_least_squares
+from cereflow_bids.perfusion.scheme import LabelingScheme
+from cereflow_bids.perfusion.spatial import fit_spatial
+from cereflow_bids.quantification.equation import PARTITION
+from cereflow_bids.quantification.science import Science
+
+Float = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """The differences of a run by measurement, that is by delay and labelling duration.
+
+    Attributes
+    ----------
+    deltam
+        Mean difference of each measurement (x, y, z, n).
+    repeats
+        How many differences each mean is made of (n,).
+    delays, durations
+        (n,), s.
+    unpaired
+        Volumes that had no partner of their own delay.
+    """
+
+    deltam: Float
+    repeats: tuple[int, ...]
+    delays: tuple[float, ...]
+    durations: tuple[float, ...]
+    unpaired: tuple[int, ...]
+
+
+def measure(run: AslRun, series: Float) -> Measurements:
+    """Average the differences of each measurement; pairs never mix delays.
+
+    Parameters
+    ----------
+    run
+        Validated metadata.
+    series
+        Volumes (x, y, z, n), realigned.
+
+    Raises
+    ------
+    InputError
+        If a delay has no control-label pair.
+    """
+    labeling = run.labeling
+    delays = labeling.volume_delays
+    durations = labeling.volume_durations or (_bolus(run),) * len(delays)
+    times = list(zip(delays, durations, strict=True))
+    used = [k for k, kind in enumerate(run.context) if kind in ("control", "label", "deltam")]
+    means, repeats, unpaired = [], [], []
+    measured = sorted({times[k] for k in used})
+    for time in measured:
+        members = [k for k in used if times[k] == time]
+        mean, count, rest = _mean_difference(run, series, members, time)
+        means.append(mean)
+        repeats.append(count)
+        unpaired += rest
+    return Measurements(
+        deltam=np.stack(means, axis=-1),
+        repeats=tuple(repeats),
+        delays=tuple(delay for delay, _ in measured),
+        durations=tuple(duration for _, duration in measured),
+        unpaired=tuple(sorted(unpaired)),
+    )
+
+
+def _mean_difference(
+    run: AslRun, series: Float, members: Sequence[int], time: tuple[float, float]
+) -> tuple[Float, int, list[int]]:
+    """Return the mean difference of one measurement, the differences in it, what was left out."""
+    deltam = [k for k in members if run.context[k] == "deltam"]
+    if deltam:
+        return series[..., deltam].mean(axis=-1), len(deltam), []
+    control, label, rest = pair_volumes([run.context[k] for k in members])
+    if not control.size:
+        raise InputError(
+            f"the delay of {time[0]:g} s has no control-label pair.",
+            where=run.source,
+            fix="correct aslcontext.tsv or PostLabelingDelay.",
+        )
+    index = np.asarray(members)
+    mean = series[..., index[control]].mean(axis=-1) - series[..., index[label]].mean(axis=-1)
+    return mean, int(control.size), index[rest].tolist()
+
+
+def _bolus(run: AslRun) -> float:
+    """TI1 of PASL, without which its several delays are not quantified."""
+    if run.labeling.bolus_cutoff is None:
+        raise ValueError(f"{run.stem}: PASL without a bolus cut-off")
+    return float(run.labeling.bolus_cutoff.value)
+
+
+def scheme_of(labeling: Labeling, found: Measurements, science: Science) -> LabelingScheme:
+    """Return what the kinetic models need to know of a run."""
+    return LabelingScheme(
+        kind=labeling.kind,
+        delay=found.delays,
+        duration=found.durations,
+        efficiency=labeling.efficiency.value,
+        t1_blood=labeling.t1_blood.value,
+        repeats=found.repeats,
+        model=science.kinetic_model,
+        t1_tissue=science.t1_tissue,
+        partition_coefficient=PARTITION.value,
+    )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Maps (x, y, z) of a run with several delays, 0 outside the mask.
+
+    Attributes
+    ----------
+    cbf, cbf_standard_error
+        mL/100 g/min.
+    further
+        Other maps by their key in derivatives_spec/outputs.yaml.
+    method, reference
+        For sidecar and report.
+    parameters
+        Constants with their origin.
+    notes
+        Sentences for the report.
+    """
+
+    cbf: Float
+    cbf_standard_error: Float
+    further: dict[str, NDArray[Any]]
+    method: str
+    reference: str
+    parameters: tuple[Parameter, ...]
+    notes: tuple[str, ...]
+
+
+def fit(
+    run: AslRun,
+    found: Measurements,
+    m0: ArrayLike,
+    mask: NDArray[np.bool_],
+    *,
+    voxel_size: Sequence[float],
+    science: Science,
+) -> Fit:
+    """Fit CBF and ATT.
+
+    Parameters
+    ----------
+    run, mask, voxel_size, science
+        As for `quantify`.
+    found
+        Differences per measurement.
+    m0
+        M0 of tissue (x, y, z), or one number.
+    """
+    scheme = scheme_of(run.labeling, found, science)
+    ratio = np.full(found.deltam.shape, np.nan)
+    divisor = np.broadcast_to(np.asarray(m0, dtype=np.float64), mask.shape)[..., None]
+    np.divide(PARTITION.value * found.deltam, divisor, out=ratio, where=divisor > 0)
+    offset = _slice_offsets(run.labeling, mask.shape)
+    estimate = fit_least_squares(ratio[mask], scheme, offset=offset[mask])
+    if science.estimator == "spatial":
+        estimate = fit_spatial(
+            ratio, mask, scheme, voxel_size=voxel_size, start=estimate, offset=offset
+        )
+    return Fit(
+        cbf=_image(estimate.cbf, mask),
+        cbf_standard_error=_image(estimate.cbf_standard_error, mask),
+        further=_further(estimate, mask),
+        method=_method(run, science),
+        reference=_REFERENCES[science.kinetic_model],
+        parameters=(*run.labeling.parameters(), PARTITION, *_choices(science, estimate)),
+        notes=_notes(found, estimate, scheme),
+    )
+
+
+_REFERENCES = {
+    "consensus": "Buxton 1998, doi:10.1002/mrm.1910400308, with tissue T1 equal to blood T1 "
+    "(Woods 2024, doi:10.1002/mrm.30091)",
+    "full": "Buxton 1998, doi:10.1002/mrm.1910400308",
+}
+
+
+_ESTIMATORS = {"spatial": "spatial Bayesian estimate", "least-squares": "least squares"}
+
+
+def _method(run: AslRun, science: Science) -> str:
+    form = {"consensus": "consensus", "full": "full Buxton"}
+    kind = run.labeling.kind
+    return (
+        f"{form[science.kinetic_model]}, several delays, {kind}, {_ESTIMATORS[science.estimator]}"
+    )
+
+
+def _choices(science: Science, estimate: Estimate) -> list[Parameter]:
+    default = Science()
+    chosen: list[Parameter] = []
+    for name, key in (("KineticModel", "kinetic_model"), ("Estimator", "estimator")):
+        value = getattr(science, key)
+        origin = DEFAULT if value == getattr(default, key) else COMMAND_LINE
+        chosen.append(Parameter(name, value, "", origin))
+    if science.kinetic_model == "full":
+        origin = DEFAULT if science.t1_tissue == default.t1_tissue else COMMAND_LINE
+        chosen.append(Parameter("T1Tissue", science.t1_tissue, "s", origin))
+    note = "estimated from the data"
+    chosen += [
+        Parameter(name, float(f"{value:.4g}"), "", DERIVED, note)
+        for name, value in estimate.settings.items()
+    ]
+    return chosen
+
+
+def _slice_offsets(labeling: Labeling, shape: Sequence[int]) -> Float:
+    """Return what each slice of a 2D readout adds to the delays (x, y, z), s."""
+    if labeling.slice_timing is None:
+        return np.zeros(tuple(shape))
+    along = [1, 1, 1]
+    along[labeling.slice_axis] = len(labeling.slice_timing)
+    return np.broadcast_to(np.reshape(labeling.slice_timing, along), tuple(shape))
+
+
+def _image(values: Float, mask: NDArray[np.bool_]) -> Float:
+    image = np.zeros(mask.shape)
+    image[mask] = values
+    return image
+
+
+def _further(estimate: Estimate, mask: NDArray[np.bool_]) -> dict[str, NDArray[Any]]:
+    maps = {
+        "att": estimate.att,
+        "att_standard_error": estimate.att_standard_error,
+        "fit_residual": estimate.residual,
+    }
+    images: dict[str, NDArray[Any]] = {key: _image(values, mask) for key, values in maps.items()}
+    flags = np.zeros(mask.shape, dtype=np.int32)
+    flags[mask] = estimate.flag
+    return images | {"fit_flags": flags}
+
+
+def _notes(found: Measurements, estimate: Estimate, scheme: LabelingScheme) -> tuple[str, ...]:
+    notes = []
+    if found.unpaired:
+        which = ", ".join(str(k) for k in found.unpaired)
+        notes.append(f"Volumes without a partner were left out (counted from 0): {which}.")
+    if len(set(found.repeats)) > 1:
+        repeats = ", ".join(str(n) for n in found.repeats)
+        notes.append(f"Differences per measurement: {repeats}; each mean is weighted by them.")
+    size = max(estimate.flag.size, 1)
+    sentences = (
+        (
+            Flag.BEFORE_FIRST_DELAY,
+            f"ATT at or below the first delay ({min(scheme.delay):g} s), where it cannot be told "
+            "more precisely",
+        ),
+        (Flag.AT_UPPER_BOUND, "ATT at the upper end of what was searched"),
+        (Flag.NO_PERFUSION, "no positive perfusion signal, so that ATT says nothing"),
+        (Flag.NOT_CONVERGED, "an estimate that did not converge"),
+        (Flag.NO_DATA, "no finite signal or no M0"),
+    )
+    for flag, what in sentences:
+        share = float(np.count_nonzero(estimate.flag & flag)) / size
+        if share > 0:
+            notes.append(f"{100 * share:.1f} % of the voxels in the mask have {what}.")
+    return tuple(notes)

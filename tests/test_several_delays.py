@@ -1,0 +1,138 @@
+"""A run with several delays: from its sidecar and volumes to CBF and ATT."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cereflow_bids.bids.m0_metadata import read_calibration
+from cereflow_bids.bids.metadata import read_labeling
+from cereflow_bids.bids.run import AslRun
+from cereflow_bids.bids.sidecar import Sidecar
+from cereflow_bids.errors import InputError
+from cereflow_bids.perfusion.kinetics import tissue_response
+from cereflow_bids.perfusion.scheme import LabelingScheme
+from cereflow_bids.quantification.quantify import quantify
+from cereflow_bids.quantification.science import Science
+from cereflow_bids.quantification.several_delays import measure
+
+SHAPE = (4, 3, 2)
+VALUES = {
+    "ArterialSpinLabelingType": "PCASL",
+    "MRAcquisitionType": "2D",
+    "SliceTiming": [0.0, 0.3],
+    "MagneticFieldStrength": 3,
+    "LabelingEfficiency": 0.85,
+    "LabelingDuration": 1.8,
+    "M0Type": "Included",
+    "RepetitionTimePreparation": 6.0,
+}
+# Delays out of order, label first in some pairs, M0 in the middle, two repeats of 1.5 s.
+CONTEXT = (
+    "control",
+    "label",
+    "label",
+    "control",
+    "m0scan",
+    "label",
+    "control",
+    "control",
+    "label",
+)
+DELAYS = [1.5, 1.5, 0.5, 0.5, 0, 1.5, 1.5, 2.5, 2.5]
+
+
+def run_of(context=CONTEXT, delays=DELAYS, **changed):
+    sidecar = Sidecar(VALUES | {"PostLabelingDelay": list(delays)} | changed, "sub-01_asl.nii.gz")
+    used = [k for k, kind in enumerate(context) if kind in ("control", "label", "deltam")]
+    labeling, notes = read_labeling(sidecar, used, SHAPE, len(context))
+    calibration = read_calibration(sidecar, context, None, labeling)
+    return AslRun(
+        "sub-01", "01", None, Path("asl"), "sub-01", tuple(context), labeling, calibration,
+        notes=tuple(notes),
+    )  # fmt: skip
+
+
+def series_of(run, cbf, att, model="consensus"):
+    """Return volumes in which control is 500 and M0 1000; slice 1 is read 0.3 s later."""
+    times = dict.fromkeys(
+        d for d, kind in zip(run.labeling.volume_delays, run.context, strict=True)
+    )
+    scheme = LabelingScheme("PCASL", tuple(times), (1.8,) * len(times), 0.85, 1.65, model=model)
+    offset = np.broadcast_to([0.0, 0.3], SHAPE).ravel()
+    f = np.full(offset.size, cbf)
+    deltam = (
+        1000
+        / 0.9
+        / 6000
+        * cbf
+        * tissue_response(scheme, np.full(f.size, att), cbf=f, offset=offset)
+    )
+    volumes = np.full((*SHAPE, len(run.context)), 500.0)
+    for k, kind in enumerate(run.context):
+        if kind == "m0scan":
+            volumes[..., k] = 1000
+        elif kind == "label":
+            column = list(times).index(run.labeling.volume_delays[k])
+            volumes[..., k] -= deltam[:, column].reshape(SHAPE)
+    return volumes
+
+
+def test_volumes_are_paired_within_their_delay_in_any_order():
+    run = run_of()
+    found = measure(run, series_of(run, 60, 1.0))
+    assert found.delays == (0.5, 1.5, 2.5)
+    assert found.repeats == (1, 2, 1)
+    assert np.all(found.deltam > 0)
+    assert run.labeling.post_labeling_delay.value == (0.5, 1.5, 2.5)
+    assert run.labeling.labeling_duration.value == 1.8
+
+
+@pytest.mark.parametrize("model", ["consensus", "full"])
+def test_cbf_and_att_come_back_slice_by_slice(model):
+    run, science = (
+        run_of(),
+        Science(kinetic_model=model, estimator="least-squares", m0_smoothing=0),
+    )
+    result = quantify(
+        run, series_of(run, 60, 1.2, model), np.full(SHAPE, 1000.0), np.ones(SHAPE, bool),
+        voxel_size=(3, 3, 3), science=science,
+    )  # fmt: skip
+    np.testing.assert_allclose(result.cbf, 60, atol=0.02)
+    np.testing.assert_allclose(result.further["att"], 1.2, atol=1e-3)
+    assert result.n_pairs == 4
+    known = {parameter.name: parameter for parameter in result.parameters}
+    assert known["KineticModel"].value == model
+    assert ("T1Tissue" in known) == (model == "full")
+
+
+def test_a_duration_per_delay_is_kept():
+    run = run_of(LabelingDuration=[1.5, 1.5, 2, 2, 0, 1.5, 1.5, 1, 1])
+    assert run.labeling.labeling_duration.value == (2.0, 1.5, 1.0)
+    assert measure(run, series_of(run, 60, 1.0)).durations == (2.0, 1.5, 1.0)
+
+
+def test_a_first_delay_of_zero_is_no_m0():
+    run = run_of(delays=[1.5, 1.5, 0, 0, 0, 1.5, 1.5, 2.5, 2.5])
+    assert measure(run, series_of(run, 60, 0.5)).delays == (0.0, 1.5, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("delays", "told"),
+    [
+        ([1.5, 1.5, 0.5, 0.7, 0, 1.5, 1.5, 2.5, 2.5], "0.5 s has no control-label pair"),
+        ([1500, 1500, 500, 500, 0, 1500, 1500, 2500, 2500], "milliseconds"),
+    ],
+)
+def test_delays_that_cannot_be_are_named(delays, told):
+    with pytest.raises(InputError, match=told):
+        measure(run_of(delays=delays), np.zeros((*SHAPE, 9)))
+
+
+def test_ge_product_equation_is_refused_for_several_delays():
+    run = run_of()
+    with pytest.raises(InputError, match="one delay"):
+        quantify(
+            run, series_of(run, 60, 1.0), None, np.ones(SHAPE, bool), voxel_size=(3, 3, 3),
+            science=Science(quantification="ge-product"),
+        )  # fmt: skip
