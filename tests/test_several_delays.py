@@ -136,3 +136,19 @@ def test_ge_product_equation_is_refused_for_several_delays():
             run, series_of(run, 60, 1.0), None, np.ones(SHAPE, bool), voxel_size=(3, 3, 3),
             science=Science(quantification="ge-product"),
         )  # fmt: skip
+
+
+def test_relative_perfusion_pairs_within_delays_too():
+    """Control and label of different delays stand in different orders here."""
+    context = ("control", "control", "label", "label")
+    run = run_of(
+        context, [0.8, 2.0, 2.0, 0.8], ArterialSpinLabelingType="PASL", M0Type="Absent",
+        BolusCutOffFlag=False,
+    )  # fmt: skip
+    series = np.stack([np.full(SHAPE, v) for v in (500.0, 300.0, 297.0, 490.0)], axis=-1)
+    result = quantify(
+        run, series, None, np.ones(SHAPE, bool), voxel_size=(3, 3, 3), science=Science()
+    )
+    np.testing.assert_allclose(result.deltam, (10 + 3) / 2)
+    assert result.cbf is None
+    assert "all delays" in " ".join(result.notes)

@@ -16,7 +16,7 @@ from cereflow_bids.perfusion.differences import mean_and_standard_error, pair_vo
 from cereflow_bids.quantification.calibration import calibrate
 from cereflow_bids.quantification.equation import PARTITION, choose_equation
 from cereflow_bids.quantification.science import Science
-from cereflow_bids.quantification.several_delays import fit, measure
+from cereflow_bids.quantification.several_delays import fit, measure, pairing_notes
 
 Float = NDArray[np.floating]
 
@@ -125,9 +125,6 @@ def _several_delays(
     science: Science,
 ) -> Perfusion:
     """Quantify a run with several delays; parameters as for `quantify`."""
-    if run.labeling.kind == "PASL" and run.labeling.bolus_cutoff is None:
-        repeats, notes = difference_volumes(run, series)
-        return _relative(run, repeats.mean(axis=-1), mask, repeats.shape[-1], notes)
     if science.quantification == "ge-product":
         raise InputError(
             "--quantification ge-product knows one delay, this run has several.",
@@ -137,7 +134,8 @@ def _several_delays(
     found = measure(run, series)
     deltam = np.average(found.deltam, axis=-1, weights=found.repeats)
     if run.calibration.source == "refused":
-        return _relative(run, deltam, mask, sum(found.repeats), ())
+        mean = "The relative map is of the mean difference over all delays."
+        return _relative(run, deltam, mask, sum(found.repeats), (mean, *pairing_notes(found)))
     scale, calibration, m0_map = calibrate(run, m0, mask, voxel_size, science)
     result = fit(run, found, scale, mask, voxel_size=voxel_size, science=science)
     return Perfusion(
@@ -145,7 +143,8 @@ def _several_delays(
         n_pairs=sum(found.repeats),
         method=result.method,
         reference=result.reference,
-        parameters=(*_applied(result.parameters, run), *calibration),
+        # T1 of tissue may enter both the model and the recovery of M0.
+        parameters=tuple(dict.fromkeys((*_applied(result.parameters, run), *calibration))),
         notes=(*run.notes, *result.notes),
         cbf=result.cbf,
         standard_error=result.cbf_standard_error,

@@ -16,6 +16,7 @@ from cereflow_bids.perfusion.differences import pair_volumes
 from cereflow_bids.perfusion.estimate import Estimate, Flag
 from cereflow_bids.perfusion.least_squares import fit_least_squares
 from cereflow_bids.perfusion.scheme import LabelingScheme
+from cereflow_bids.perfusion.single_delay import slice_delays
 from cereflow_bids.perfusion.spatial import fit_spatial
 from cereflow_bids.quantification.equation import PARTITION
 from cereflow_bids.quantification.science import Science
@@ -103,10 +104,8 @@ def _mean_difference(
 
 
 def _bolus(run: AslRun) -> float:
-    """TI1 of PASL, without which its several delays are not quantified."""
-    if run.labeling.bolus_cutoff is None:
-        raise ValueError(f"{run.stem}: PASL without a bolus cut-off")
-    return float(run.labeling.bolus_cutoff.value)
+    """TI1 of PASL; 0 without a bolus cut-off, where only relative perfusion is made."""
+    return 0.0 if run.labeling.bolus_cutoff is None else float(run.labeling.bolus_cutoff.value)
 
 
 def scheme_of(labeling: Labeling, found: Measurements, science: Science) -> LabelingScheme:
@@ -210,6 +209,13 @@ def _method(run: AslRun, science: Science) -> str:
     )
 
 
+_SETTINGS = {
+    "noise": ("NoiseStandardDeviation", "fraction of M0"),
+    "cbf_smoothness": ("NeighbourDifferenceCBF", "mL/100 g/min"),
+    "att_smoothness": ("NeighbourDifferenceATT", "s"),
+}
+
+
 def _choices(science: Science, estimate: Estimate) -> list[Parameter]:
     default = Science()
     chosen: list[Parameter] = []
@@ -222,8 +228,9 @@ def _choices(science: Science, estimate: Estimate) -> list[Parameter]:
         chosen.append(Parameter("T1Tissue", science.t1_tissue, "s", origin))
     note = "estimated from the data"
     chosen += [
-        Parameter(name, float(f"{value:.4g}"), "", DERIVED, note)
-        for name, value in estimate.settings.items()
+        Parameter(name, float(f"{estimate.settings[key]:.4g}"), unit, DERIVED, note)
+        for key, (name, unit) in _SETTINGS.items()
+        if key in estimate.settings
     ]
     return chosen
 
@@ -232,9 +239,8 @@ def _slice_offsets(labeling: Labeling, shape: Sequence[int]) -> Float:
     """Return what each slice of a 2D readout adds to the delays (x, y, z), s."""
     if labeling.slice_timing is None:
         return np.zeros(tuple(shape))
-    along = [1, 1, 1]
-    along[labeling.slice_axis] = len(labeling.slice_timing)
-    return np.broadcast_to(np.reshape(labeling.slice_timing, along), tuple(shape))
+    offsets = slice_delays(0.0, labeling.slice_timing, labeling.slice_axis)
+    return np.broadcast_to(offsets, tuple(shape))
 
 
 def _image(values: Float, mask: NDArray[np.bool_]) -> Float:
@@ -255,11 +261,16 @@ def _further(estimate: Estimate, mask: NDArray[np.bool_]) -> dict[str, NDArray[A
     return images | {"fit_flags": flags}
 
 
+def pairing_notes(found: Measurements) -> tuple[str, ...]:
+    """Return the sentence on volumes that had no partner of their own delay."""
+    if not found.unpaired:
+        return ()
+    which = ", ".join(str(k) for k in found.unpaired)
+    return (f"Volumes without a partner were left out (counted from 0): {which}.",)
+
+
 def _notes(found: Measurements, estimate: Estimate, scheme: LabelingScheme) -> tuple[str, ...]:
-    notes = []
-    if found.unpaired:
-        which = ", ".join(str(k) for k in found.unpaired)
-        notes.append(f"Volumes without a partner were left out (counted from 0): {which}.")
+    notes = [*pairing_notes(found)]
     if len(set(found.repeats)) > 1:
         repeats = ", ".join(str(n) for n in found.repeats)
         notes.append(f"Differences per measurement: {repeats}; each mean is weighted by them.")

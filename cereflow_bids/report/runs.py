@@ -75,16 +75,20 @@ class RunRecord:
     @property
     def has_att(self) -> bool:
         """Whether arterial transit times were estimated: several delays, and CBF not refused."""
-        return self.state == "done" and not self.refused and len(self.delays) > 1
+        return self.state == "done" and not self.refused and len(self._measured) > 1
 
     @property
     def delays(self) -> list[float]:
         """The different post-labelling delays (or inversion times) in s, in rising order."""
+        return sorted(set(self._measured))
+
+    @property
+    def _measured(self) -> list[float]:
+        """The delay of each measurement; several durations may share one."""
         for parameter in self.sidecar.get("Parameters", []):
             if parameter["name"] == "PostLabelingDelay":
                 value = parameter["value"]
-                values = value if isinstance(value, list) else [value]
-                return sorted({float(v) for v in values})
+                return [float(v) for v in (value if isinstance(value, list) else [value])]
         return []
 
 
