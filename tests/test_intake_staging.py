@@ -1,5 +1,8 @@
 """The working folder holds identified DICOM: it goes however the conversion ends."""
 
+import contextlib
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -67,6 +70,20 @@ def test_a_request_to_stop_removes_the_working_folder(
     assert list((tmp_path / "work").iterdir()) == []
 
 
+def until_unlocked(folder: Path) -> None:
+    """Wait for the children of a killed process: they hold its lock while they live."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for _ in range(6000):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(0.01)
+    finally:
+        os.close(handle)
+    raise AssertionError("a child of the killed process holds the lock for ever")
+
+
 def test_leftovers_of_a_killed_process_go_at_the_next_start(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,6 +93,7 @@ def test_leftovers_of_a_killed_process_go_at_the_next_start(
     process.communicate(timeout=60)
     (leftover,) = dataset.parent.glob(".bids-converting-*")
     assert any(path.is_file() for path in leftover.rglob("*"))
+    until_unlocked(leftover)
     assert main([str(source), str(dataset), "--quiet"]) == 0
     assert sorted(path.name for path in dataset.parent.iterdir()) == ["bids", "bids.key.json"]
     said = capsys.readouterr().out
