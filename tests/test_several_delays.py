@@ -12,9 +12,9 @@ from cereflow_bids.bids.sidecar import Sidecar
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion.kinetics import tissue_response
 from cereflow_bids.perfusion.scheme import LabelingScheme
+from cereflow_bids.quantification.differences import find_differences
 from cereflow_bids.quantification.quantify import quantify
 from cereflow_bids.quantification.science import Science
-from cereflow_bids.quantification.several_delays import measure
 
 SHAPE = (4, 3, 2)
 VALUES = {
@@ -44,8 +44,7 @@ DELAYS = [1.5, 1.5, 0.5, 0.5, 0, 1.5, 1.5, 2.5, 2.5]
 
 def run_of(context=CONTEXT, delays=DELAYS, **changed):
     sidecar = Sidecar(VALUES | {"PostLabelingDelay": list(delays)} | changed, "sub-01_asl.nii.gz")
-    used = [k for k, kind in enumerate(context) if kind in ("control", "label", "deltam")]
-    labeling, notes = read_labeling(sidecar, used, SHAPE, len(context))
+    labeling, notes = read_labeling(sidecar, context, SHAPE)
     calibration = read_calibration(sidecar, context, None, labeling)
     return AslRun(
         "sub-01", "01", None, Path("asl"), "sub-01", tuple(context), labeling, calibration,
@@ -80,10 +79,11 @@ def series_of(run, cbf, att, model="consensus"):
 
 def test_volumes_are_paired_within_their_delay_in_any_order():
     run = run_of()
-    found = measure(run, series_of(run, 60, 1.0))
+    found = find_differences(run, series_of(run, 60, 1.0))
     assert found.delays == (0.5, 1.5, 2.5)
-    assert found.repeats == (1, 2, 1)
-    assert np.all(found.deltam > 0)
+    assert found.measurement == (0, 1, 1, 2)
+    assert found.volumes == ((3, 2), (0, 1), (6, 5), (7, 8))
+    assert np.all(found.values > 0)
     assert run.labeling.post_labeling_delay.value == (0.5, 1.5, 2.5)
     assert run.labeling.labeling_duration.value == 1.8
 
@@ -109,12 +109,12 @@ def test_cbf_and_att_come_back_slice_by_slice(model):
 def test_a_duration_per_delay_is_kept():
     run = run_of(LabelingDuration=[1.5, 1.5, 2, 2, 0, 1.5, 1.5, 1, 1])
     assert run.labeling.labeling_duration.value == (2.0, 1.5, 1.0)
-    assert measure(run, series_of(run, 60, 1.0)).durations == (2.0, 1.5, 1.0)
+    assert find_differences(run, series_of(run, 60, 1.0)).durations == (2.0, 1.5, 1.0)
 
 
 def test_a_first_delay_of_zero_is_no_m0():
     run = run_of(delays=[1.5, 1.5, 0, 0, 0, 1.5, 1.5, 2.5, 2.5])
-    assert measure(run, series_of(run, 60, 0.5)).delays == (0.0, 1.5, 2.5)
+    assert find_differences(run, series_of(run, 60, 0.5)).delays == (0.0, 1.5, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_a_first_delay_of_zero_is_no_m0():
 )
 def test_delays_that_cannot_be_are_named(delays, told):
     with pytest.raises(InputError, match=told):
-        measure(run_of(delays=delays), np.zeros((*SHAPE, 9)))
+        find_differences(run_of(delays=delays), np.zeros((*SHAPE, 9)))
 
 
 def test_ge_product_equation_is_refused_for_several_delays():

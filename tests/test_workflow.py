@@ -152,6 +152,7 @@ def test_the_sidecar_lists_every_constant_with_its_origin(processed):
         "RepetitionTimePreparation": (10.0, "sidecar"),
         "M0RecoveryFraction": (1.0, "derived"),
         "M0SmoothingFWHM": (0.0, "command line"),
+        "OutlierRejection": ("none", "default"),
     }
     assert content["Sources"] == ["bids:raw:sub-01/perf/sub-01_asl.nii.gz"]
     assert any("skipped" in note for note in content["Notes"])

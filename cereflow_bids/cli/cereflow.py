@@ -131,6 +131,13 @@ def _add_science(group: Any) -> None:
         "on its own (default: %(default)s)",
     )
     group.add_argument(
+        "--outliers",
+        choices=("none", "score", "scrub", "enable"),
+        default="none",
+        help="leave out differences that spoil the mean, by this method; each is listed with its "
+        "reason (default: %(default)s)",
+    )
+    group.add_argument(
         "--random-seed",
         type=_seed,
         default=0,
@@ -222,6 +229,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             t1_tissue=arguments.t1_tissue,
             kinetic_model=arguments.kinetic_model,
             estimator=arguments.estimator,
+            outliers=arguments.outliers,
             seed=arguments.random_seed,
         ),
         nprocs=arguments.nprocs or len(os.sched_getaffinity(0)),

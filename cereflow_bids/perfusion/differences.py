@@ -36,8 +36,12 @@ def pair_volumes(volume_types: Sequence[str]) -> tuple[Index, Index, Index]:
     return control[:n], label[:n], np.sort(np.concatenate([control[n:], label[n:]]))
 
 
-def subtract(series: ArrayLike, control: Index, label: Index) -> Float:
-    """Return control minus label.
+def subtract(
+    series: ArrayLike, control: Index | Sequence[int], label: Index | Sequence[int]
+) -> NDArray[np.floating]:
+    """Return control minus label, in single precision where the series is.
+
+    That suffices: the difference of two numbers within a factor of 2 of each other is exact.
 
     Parameters
     ----------
@@ -52,8 +56,11 @@ def subtract(series: ArrayLike, control: Index, label: Index) -> Float:
         Differences (x, y, z, p).
     """
     volumes = np.asarray(series)
-    difference: Float = volumes[..., control].astype(np.float64) - volumes[..., label]
-    return difference
+    if volumes.dtype.kind != "f":
+        volumes = volumes.astype(np.float64)
+    difference = volumes[..., control]
+    difference -= volumes[..., label]
+    return np.asarray(difference)
 
 
 def mean_and_standard_error(repeats: ArrayLike) -> tuple[Float, Float]:
@@ -69,11 +76,11 @@ def mean_and_standard_error(repeats: ArrayLike) -> tuple[Float, Float]:
     mean, standard_error
         Shape (...); the error is NaN for a single repeat: it is unknown then, not zero.
     """
-    values = np.asarray(repeats, dtype=np.float64)
+    values = np.asarray(repeats)
     n = values.shape[-1]
     if n == 0:
         raise ValueError("no control-label pair")
-    mean = values.mean(axis=-1)
+    mean = values.mean(axis=-1, dtype=np.float64)
     if n == 1:
         return mean, np.full(mean.shape, np.nan)
-    return mean, values.std(axis=-1, ddof=1) / np.sqrt(n)
+    return mean, values.std(axis=-1, ddof=1, dtype=np.float64) / np.sqrt(n)

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cereflow_bids.bids.parameters import Parameter
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
-from cereflow_bids.perfusion.differences import mean_and_standard_error, pair_volumes, subtract
 from cereflow_bids.quantification.calibration import calibrate
+from cereflow_bids.quantification.differences import find_differences
 from cereflow_bids.quantification.equation import PARTITION, choose_equation
 from cereflow_bids.quantification.science import Science
-from cereflow_bids.quantification.several_delays import fit, measure, pairing_notes
+from cereflow_bids.quantification.selection import Averages, Rejection, average
+from cereflow_bids.quantification.several_delays import Fit, fit
+from cereflow_bids.quantification.tissues import Tissues
 
 Float = NDArray[np.floating]
 
@@ -47,6 +49,8 @@ class Perfusion:
         Why absolute CBF is refused.
     further
         Other maps by their key in derivatives_spec/outputs.yaml.
+    rejected
+        Volumes that are in no mean, with the reason.
     """
 
     deltam: Float
@@ -61,6 +65,7 @@ class Perfusion:
     m0: Float | None = None
     refusal: str = ""
     further: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    rejected: tuple[Rejection, ...] = ()
 
 
 def quantify(
@@ -71,6 +76,7 @@ def quantify(
     *,
     voxel_size: Sequence[float],
     science: Science,
+    tissues: Tissues | None = None,
 ) -> Perfusion:
     """Quantify one run.
 
@@ -89,68 +95,77 @@ def quantify(
         mm.
     science
         Choices that change numbers.
+    tissues
+        Tissue fractions, for what needs them: rejection of outliers.
+
+    Raises
+    ------
+    InputError
+        If the run cannot be quantified as asked.
     """
-    if run.labeling.several_delays:
-        return _several_delays(run, series, m0, mask, voxel_size=voxel_size, science=science)
-    repeats, notes = difference_volumes(run, series)
-    deltam, deltam_error = mean_and_standard_error(repeats)
-    if run.calibration.source == "refused":
-        return _relative(run, deltam, mask, repeats.shape[-1], notes)
-    scale, calibration, m0_map = calibrate(run, m0, mask, voxel_size, science)
-    equation = choose_equation(run, science)
-    single = repeats.shape[-1] < 2
-    error = None if single else np.where(mask, equation.cbf(deltam_error, scale), 0)
-    if single:
-        notes += ("One difference only: the standard error of CBF is unknown.",)
-    return Perfusion(
-        deltam=deltam * mask,
-        n_pairs=repeats.shape[-1],
-        method=equation.method,
-        reference=equation.reference,
-        parameters=(*_applied(equation.parameters, run), *calibration),
-        notes=(*run.notes, *notes),
-        cbf=np.where(mask, equation.cbf(deltam, scale), 0),
-        standard_error=error,
-        m0=m0_map,
-    )
-
-
-def _several_delays(
-    run: AslRun,
-    series: Float,
-    m0: Float | None,
-    mask: NDArray[np.bool_],
-    *,
-    voxel_size: Sequence[float],
-    science: Science,
-) -> Perfusion:
-    """Quantify a run with several delays; parameters as for `quantify`."""
-    if science.quantification == "ge-product":
+    if run.labeling.several_delays and science.quantification == "ge-product":
         raise InputError(
             "--quantification ge-product knows one delay, this run has several.",
             where=run.source,
             fix="use --quantification consensus.",
         )
-    found = measure(run, series)
-    deltam = np.average(found.deltam, axis=-1, weights=found.repeats)
+    found = find_differences(run, series)
     if run.calibration.source == "refused":
-        mean = "The relative map is of the mean difference over all delays."
-        return _relative(run, deltam, mask, sum(found.repeats), (mean, *pairing_notes(found)))
+        means = average(run, found, mask, science=science, tissues=tissues)
+        return _relative(run, means, mask)
     scale, calibration, m0_map = calibrate(run, m0, mask, voxel_size, science)
-    result = fit(run, found, scale, mask, voxel_size=voxel_size, science=science)
+    means = average(run, found, mask, science=science, scale=scale, tissues=tissues)
+    if run.labeling.several_delays:
+        result = fit(run, means, scale, mask, voxel_size=voxel_size, science=science)
+    else:
+        result = _one_delay(run, means, scale, mask, science)
     return Perfusion(
-        deltam=deltam * mask,
-        n_pairs=sum(found.repeats),
+        deltam=np.where(mask, _overall(means), 0),
+        n_pairs=sum(means.repeats),
         method=result.method,
         reference=result.reference,
         # T1 of tissue may enter both the model and the recovery of M0.
-        parameters=tuple(dict.fromkeys((*_applied(result.parameters, run), *calibration))),
-        notes=(*run.notes, *result.notes),
+        parameters=tuple(
+            dict.fromkeys((*_applied(result.parameters, run), *calibration, *means.parameters))
+        ),
+        notes=(*run.notes, *means.notes, *result.notes),
         cbf=result.cbf,
         standard_error=result.cbf_standard_error,
         m0=m0_map,
         further=result.further,
+        rejected=means.rejected,
     )
+
+
+def _one_delay(
+    run: AslRun,
+    means: Averages,
+    scale: ArrayLike,
+    mask: NDArray[np.bool_],
+    science: Science,
+) -> Fit:
+    """Quantify a run with one delay; `scale` is M0, other parameters as for `quantify`."""
+    equation = choose_equation(run, science)
+    error = means.standard_error
+    if error is not None:
+        error = np.where(mask, equation.cbf(error, scale), 0)
+    single = ("One difference only: the standard error of CBF is unknown.",)
+    return Fit(
+        cbf=np.where(mask, equation.cbf(means.deltam[..., 0], scale), 0),
+        cbf_standard_error=None
+        if error is None
+        else np.where(mask, equation.cbf(error, scale), 0),
+        further={},
+        method=equation.method,
+        reference=equation.reference,
+        parameters=equation.parameters,
+        notes=single if error is None else (),
+    )
+
+
+def _overall(means: Averages) -> Float:
+    """Return the mean difference over all measurements (x, y, z)."""
+    return np.asarray(np.average(means.deltam, axis=-1, weights=means.repeats))
 
 
 def _applied(parameters: Sequence[Parameter], run: AslRun) -> list[Parameter]:
@@ -159,44 +174,24 @@ def _applied(parameters: Sequence[Parameter], run: AslRun) -> list[Parameter]:
     return [p for p in parameters if not (blood and p == PARTITION)]
 
 
-def difference_volumes(run: AslRun, series: Float) -> tuple[Float, tuple[str, ...]]:
-    """Return the differences (x, y, z, p) of a run and the notes on what was left out."""
-    volumes = series if series.ndim == 4 else series[..., None]
-    deltam = run.volumes("deltam")
-    if deltam:
-        return volumes[..., deltam].astype(np.float64), ()
-    control, label, unpaired = pair_volumes(run.context)
-    if not control.size:
-        raise InputError(
-            "there is no control-label pair.", where=run.source, fix="correct aslcontext.tsv."
-        )
-    notes: tuple[str, ...] = ()
-    if unpaired.size:
-        which = ", ".join(str(k) for k in unpaired)
-        notes = (f"Volumes without a partner were left out (counted from 0): {which}.",)
-    return subtract(volumes, control, label), notes
-
-
-def _relative(
-    run: AslRun,
-    deltam: Float,
-    mask: NDArray[np.bool_],
-    n_pairs: int,
-    notes: tuple[str, ...],
-) -> Perfusion:
-    mean = float(np.nanmean(deltam[mask]))
+def _relative(run: AslRun, means: Averages, mask: NDArray[np.bool_]) -> Perfusion:
+    deltam, notes = _overall(means), means.notes
+    mean = float(np.nanmean(deltam[mask])) if mask.any() else float("nan")
+    if len(means.repeats) > 1:
+        notes = ("The relative map is of the mean difference over all delays.", *notes)
     if mean <= 0:
         notes += (
             "The mean difference is not positive (control and label may be swapped): the relative "
             "map is scaled by its absolute mean.",
         )
     return Perfusion(
-        deltam=deltam * mask,
-        n_pairs=n_pairs,
+        deltam=np.where(mask, deltam, 0),
+        n_pairs=sum(means.repeats),
         method="relative perfusion (difference over its mean in the brain)",
         reference="",
-        parameters=tuple(run.labeling.parameters()),
+        parameters=(*run.labeling.parameters(), *means.parameters),
         notes=(*run.notes, *notes),
         relative=np.where(mask, deltam / abs(mean), 0) if mean else np.full(deltam.shape, np.nan),
         refusal=run.calibration.refusal,
+        rejected=means.rejected,
     )

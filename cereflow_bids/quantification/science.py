@@ -10,6 +10,7 @@ from cereflow_bids.perfusion.scheme import KineticModel
 
 Quantification = Literal["consensus", "ge-product"]
 Estimator = Literal["spatial", "least-squares"]
+Outliers = Literal["none", "score", "scrub", "enable"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Science:
         Form of the general kinetic model for several delays.
     estimator
         How CBF and ATT are estimated from several delays.
+    outliers
+        How differences that would spoil the mean are found.
     seed
         Seed of all random choices (registration sampling).
     """
@@ -37,4 +40,5 @@ class Science:
     t1_tissue: float = T1_TISSUE
     kinetic_model: KineticModel = "consensus"
     estimator: Estimator = "spatial"
+    outliers: Outliers = "none"
     seed: int = 0

@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from cereflow_bids.bids.parameters import COMMAND_LINE, DEFAULT, DERIVED, Parameter
 from cereflow_bids.bids.run import AslRun, Labeling
-from cereflow_bids.errors import InputError
-from cereflow_bids.perfusion.differences import pair_volumes
 from cereflow_bids.perfusion.estimate import Estimate, Flag
 from cereflow_bids.perfusion.least_squares import fit_least_squares
 from cereflow_bids.perfusion.scheme import LabelingScheme
@@ -20,96 +18,14 @@ from cereflow_bids.perfusion.single_delay import slice_delays
 from cereflow_bids.perfusion.spatial import fit_spatial
 from cereflow_bids.quantification.equation import PARTITION
 from cereflow_bids.quantification.science import Science
+from cereflow_bids.quantification.selection import Averages
 
 Float = NDArray[np.floating]
 
 
-@dataclass(frozen=True)
-class Measurements:
-    """The differences of a run by measurement, that is by delay and labelling duration.
-
-    Attributes
-    ----------
-    deltam
-        Mean difference of each measurement (x, y, z, n).
-    repeats
-        How many differences each mean is made of (n,).
-    delays, durations
-        (n,), s.
-    unpaired
-        Volumes that had no partner of their own delay.
-    """
-
-    deltam: Float
-    repeats: tuple[int, ...]
-    delays: tuple[float, ...]
-    durations: tuple[float, ...]
-    unpaired: tuple[int, ...]
-
-
-def measure(run: AslRun, series: Float) -> Measurements:
-    """Average the differences of each measurement; pairs never mix delays.
-
-    Parameters
-    ----------
-    run
-        Validated metadata.
-    series
-        Volumes (x, y, z, n), realigned.
-
-    Raises
-    ------
-    InputError
-        If a delay has no control-label pair.
-    """
-    labeling = run.labeling
-    delays = labeling.volume_delays
-    durations = labeling.volume_durations or (_bolus(run),) * len(delays)
-    times = list(zip(delays, durations, strict=True))
-    used = [k for k, kind in enumerate(run.context) if kind in ("control", "label", "deltam")]
-    means, repeats, unpaired = [], [], []
-    measured = sorted({times[k] for k in used})
-    for time in measured:
-        members = [k for k in used if times[k] == time]
-        mean, count, rest = _mean_difference(run, series, members, time)
-        means.append(mean)
-        repeats.append(count)
-        unpaired += rest
-    return Measurements(
-        deltam=np.stack(means, axis=-1),
-        repeats=tuple(repeats),
-        delays=tuple(delay for delay, _ in measured),
-        durations=tuple(duration for _, duration in measured),
-        unpaired=tuple(sorted(unpaired)),
-    )
-
-
-def _mean_difference(
-    run: AslRun, series: Float, members: Sequence[int], time: tuple[float, float]
-) -> tuple[Float, int, list[int]]:
-    """Return the mean difference of one measurement, the differences in it, what was left out."""
-    deltam = [k for k in members if run.context[k] == "deltam"]
-    if deltam:
-        return series[..., deltam].mean(axis=-1), len(deltam), []
-    control, label, rest = pair_volumes([run.context[k] for k in members])
-    if not control.size:
-        raise InputError(
-            f"the delay of {time[0]:g} s has no control-label pair.",
-            where=run.source,
-            fix="correct aslcontext.tsv or PostLabelingDelay.",
-        )
-    index = np.asarray(members)
-    mean = series[..., index[control]].mean(axis=-1) - series[..., index[label]].mean(axis=-1)
-    return mean, int(control.size), index[rest].tolist()
-
-
-def _bolus(run: AslRun) -> float:
-    """TI1 of PASL; 0 without a bolus cut-off, where only relative perfusion is made."""
-    return 0.0 if run.labeling.bolus_cutoff is None else float(run.labeling.bolus_cutoff.value)
-
-
-def scheme_of(labeling: Labeling, found: Measurements, science: Science) -> LabelingScheme:
+def scheme_of(labeling: Labeling, found: Averages, science: Science) -> LabelingScheme:
     """Return what the kinetic models need to know of a run."""
+    flip = labeling.readout_flip_angle
     return LabelingScheme(
         kind=labeling.kind,
         delay=found.delays,
@@ -120,6 +36,7 @@ def scheme_of(labeling: Labeling, found: Measurements, science: Science) -> Labe
         model=science.kinetic_model,
         t1_tissue=science.t1_tissue,
         partition_coefficient=PARTITION.value,
+        readout_flip_angle=None if flip is None else float(flip.value),
     )
 
 
@@ -142,7 +59,7 @@ class Fit:
     """
 
     cbf: Float
-    cbf_standard_error: Float
+    cbf_standard_error: Float | None
     further: dict[str, NDArray[Any]]
     method: str
     reference: str
@@ -152,7 +69,7 @@ class Fit:
 
 def fit(
     run: AslRun,
-    found: Measurements,
+    found: Averages,
     m0: ArrayLike,
     mask: NDArray[np.bool_],
     *,
@@ -166,7 +83,7 @@ def fit(
     run, mask, voxel_size, science
         As for `quantify`.
     found
-        Differences per measurement.
+        Mean differences per measurement.
     m0
         M0 of tissue (x, y, z), or one number.
     """
@@ -261,16 +178,8 @@ def _further(estimate: Estimate, mask: NDArray[np.bool_]) -> dict[str, NDArray[A
     return images | {"fit_flags": flags}
 
 
-def pairing_notes(found: Measurements) -> tuple[str, ...]:
-    """Return the sentence on volumes that had no partner of their own delay."""
-    if not found.unpaired:
-        return ()
-    which = ", ".join(str(k) for k in found.unpaired)
-    return (f"Volumes without a partner were left out (counted from 0): {which}.",)
-
-
-def _notes(found: Measurements, estimate: Estimate, scheme: LabelingScheme) -> tuple[str, ...]:
-    notes = [*pairing_notes(found)]
+def _notes(found: Averages, estimate: Estimate, scheme: LabelingScheme) -> tuple[str, ...]:
+    notes = []
     if len(set(found.repeats)) > 1:
         repeats = ", ".join(str(n) for n in found.repeats)
         notes.append(f"Differences per measurement: {repeats}; each mean is weighted by them.")

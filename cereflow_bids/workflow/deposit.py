@@ -54,7 +54,7 @@ def deposit(
     record["Notes"] = [*notes, *record["Notes"]]
     record["Sources"] = [f"bids:raw:{run.source}"]
     matrices = np.load(paths["matrices"])
-    confounds = confounds_table(run, matrices)
+    confounds = confounds_table(run, matrices, record["RejectedVolumes"])
     quality = quality_table(
         run,
         paths,

@@ -22,6 +22,7 @@ EDGES = (
     ("standard_space", "tissue", ("matrix",)),
     ("motion", "perfusion", ("series",)),
     ("reference", "perfusion", ("m0", "mask")),
+    ("tissue", "perfusion", ("gm", "wm", "brain")),
     ("motion", "deposit", ("series", "matrices", ("notes", "motion_notes"))),
     ("reference", "deposit", ("m0", "aslref", "mask", ("notes", "reference_notes"))),
     ("standard_space", "deposit", ("matrix",)),

@@ -156,6 +156,9 @@ class _PerfusionIn(_Inputs):
     series = traits.File(exists=True, mandatory=True)
     m0 = traits.Str(mandatory=True)
     mask = traits.File(exists=True, mandatory=True)
+    gm = traits.File(exists=True, mandatory=True)
+    wm = traits.File(exists=True, mandatory=True)
+    brain = traits.File(exists=True, mandatory=True)
 
 
 class _PerfusionOut(TraitedSpec):
@@ -181,9 +184,7 @@ class Perfusion(Step):
             inputs.run,
             inputs.science,
             folder,
-            series=inputs.series,
-            m0=inputs.m0,
-            mask=inputs.mask,
+            images={name: getattr(inputs, name) for name in steps.PERFUSION_IMAGES},
         )
 
 
@@ -235,7 +236,8 @@ class Deposit(Step):
         paths = {name: getattr(inputs, name) for name in DEPOSITED}
         written = deposit(inputs.run, out_dir, paths, notes, further=inputs.further)
         outputs = [str(path.relative_to(out_dir)) for path in written]
-        refusal = inputs.run.calibration.refusal
+        record = json.loads(Path(inputs.record).read_text(encoding="utf-8"))
+        refusal = record.get("Refused", "")
         self._tell(
             "done",
             step="Deposit",

@@ -7,6 +7,8 @@ as JSON or TSV.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -109,20 +111,29 @@ def tissue(run: AslRun, science: Science, folder: Path, *, mask: str, matrix: st
     }
 
 
-def perfusion(
-    run: AslRun, science: Science, folder: Path, *, series: str, m0: str, mask: str
-) -> dict[str, Any]:
-    """Quantify; maps that exist, ``further`` maps by output key, ``record`` of how."""
-    from cereflow_bids.quantification.quantify import quantify
+PERFUSION_IMAGES = ("series", "m0", "mask", "gm", "wm", "brain")
 
-    volumes, affine = load(series)
+
+def perfusion(
+    run: AslRun, science: Science, folder: Path, *, images: Mapping[str, str]
+) -> dict[str, Any]:
+    """Quantify; maps that exist, ``further`` maps by output key, ``record`` of how.
+
+    `images` are those of `PERFUSION_IMAGES`; ``m0`` may be empty.
+    """
+    from cereflow_bids.quantification.quantify import quantify
+    from cereflow_bids.quantification.tissues import Tissues
+
+    volumes, affine = load(images["series"])
+    gm, wm, brain = (load(images[name])[0] for name in ("gm", "wm", "brain"))
     result = quantify(
         run,
         volumes,
-        load(m0)[0] if m0 else None,
-        load_mask(mask),
+        load(images["m0"])[0] if images["m0"] else None,
+        load_mask(images["mask"]),
         voxel_size=_voxel_size(affine),
         science=science,
+        tissues=Tissues.of_brain(gm, wm, brain),
     )
     maps = {
         "deltam": result.deltam,
@@ -138,6 +149,7 @@ def perfusion(
         "Acquisition": run.acquisition
         | {"VoxelSize": _voxel_size(affine), "NumberOfPairs": result.n_pairs},
         "Notes": list(result.notes),
+        "RejectedVolumes": [asdict(one) for one in result.rejected],
     } | ({"Refused": result.refusal} if result.refusal else {})
     saved = {
         name: "" if data is None else save(data, affine, folder / f"{name}.nii")
@@ -204,9 +216,14 @@ def _mean(volumes: NDArray[Any], index: list[int]) -> NDArray[Any]:
 
 
 def _imaged_throughout(run: AslRun, volumes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell where every volume that enters CBF has a value; realignment leaves NaN at the rim."""
-    used = [k for kind in ("control", "label", "deltam", "m0scan") for k in run.volumes(kind)]
-    return np.isfinite(volumes[..., used]).all(axis=-1)
+    """Tell where every volume that enters CBF has a value; realignment leaves NaN at the rim.
+
+    A volume that is mostly empty does not count: quantification leaves it out and says so.
+    """
+    kinds = ("control", "label", "deltam", "m0scan")
+    used = [k for kind in kinds for k in run.volumes(kind)]
+    finite = [np.isfinite(volumes[..., k]) for k in used]
+    return np.asarray(np.all([one for one in finite if one.mean() > 0.5], axis=0))
 
 
 def _voxel_size(affine: NDArray[Any]) -> list[float]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,15 +83,29 @@ def quality_table(
     return pd.DataFrame([values | {"flags": ";".join(raised_flags(known)) or "n/a"}])
 
 
-def confounds_table(run: AslRun, matrices: np.ndarray) -> pd.DataFrame:
-    """Return motion parameters and framewise displacement per volume."""
+def confounds_table(
+    run: AslRun, matrices: np.ndarray, rejected: Sequence[Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Return motion and, where it is not in CBF, why not, per volume.
+
+    Parameters
+    ----------
+    run
+        The run.
+    matrices
+        Of motion (n, 4, 4).
+    rejected
+        ``volumes`` (counted from 0) and the ``reason`` why they are in no mean.
+    """
     import pandas as pd
 
     columns = list(column_dictionary("confounds"))
     displacement = m.framewise_displacement(matrices, run.context)
     table = pd.DataFrame(m.rigid_parameters(matrices), columns=columns[1:7])
     table.insert(0, columns[0], list(run.context))
-    return table.assign(framewise_displacement=displacement)
+    reasons = {k: one["reason"] for one in rejected for k in one["volumes"]}
+    why = [reasons.get(k, "n/a") for k in range(len(run.context))]
+    return table.assign(framewise_displacement=displacement, rejected=why)
 
 
 def _perfusion_measures(paths: dict[str, str], inside: np.ndarray) -> dict[str, float]:

@@ -1,0 +1,125 @@
+"""The control-label differences of a run, each for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cereflow_bids.bids.run import AslRun
+from cereflow_bids.errors import InputError
+from cereflow_bids.perfusion.differences import pair_volumes, subtract
+
+Float = NDArray[np.floating]
+Time = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Differences:
+    """All differences of a run, by measurement, that is by delay and labelling duration.
+
+    Attributes
+    ----------
+    values
+        (x, y, z, p), in the precision of the series; those of one measurement stand together.
+    measurement
+        (p,) which measurement a difference belongs to.
+    volumes
+        (p,) the volumes that each was made of, counted from 0.
+    delays, durations
+        (n,) of each measurement by rising delay, s. The duration is TI1 for PASL, 0 if unknown.
+    unpaired
+        Volumes that had no partner of their own delay.
+    """
+
+    values: Float
+    measurement: tuple[int, ...]
+    volumes: tuple[tuple[int, ...], ...]
+    delays: tuple[float, ...]
+    durations: tuple[float, ...]
+    unpaired: tuple[int, ...] = ()
+
+    def members(self, measurement: int) -> list[int]:
+        """Return the differences of one measurement."""
+        return [k for k, own in enumerate(self.measurement) if own == measurement]
+
+
+def find_differences(run: AslRun, series: Float) -> Differences:
+    """Subtract label from control; pairs never mix delays, in whatever order they stand.
+
+    Parameters
+    ----------
+    run
+        Validated metadata.
+    series
+        Volumes (x, y, z, n) or one difference (x, y, z), realigned.
+
+    Raises
+    ------
+    InputError
+        If a measurement has no control-label pair.
+    """
+    images = series if series.ndim == 4 else series[..., None]
+    times = _times(run)
+    used = [k for k, kind in enumerate(run.context) if kind in ("control", "label", "deltam")]
+    measured = sorted({times[k] for k in used})
+    sources: list[tuple[int, ...]] = []
+    measurement: list[int] = []
+    unpaired: list[int] = []
+    for number, time in enumerate(measured):
+        members = [k for k in used if times[k] == time]
+        found, rest = _pairs(run, members, time, alone=len(measured) == 1)
+        sources += found
+        measurement += [number] * len(found)
+        unpaired += rest
+    if not sources:
+        raise InputError(
+            "there is no control-label pair.", where=run.source, fix="correct aslcontext.tsv."
+        )
+    return Differences(
+        _subtract(images, sources),
+        tuple(measurement),
+        tuple(sources),
+        tuple(delay for delay, _ in measured),
+        tuple(duration for _, duration in measured),
+        tuple(sorted(unpaired)),
+    )
+
+
+def _times(run: AslRun) -> list[Time]:
+    """Delay and duration of each volume; the same for all where a run has one delay."""
+    labeling = run.labeling
+    duration = labeling.bolus_cutoff if labeling.kind == "PASL" else labeling.labeling_duration
+    one = 0.0 if duration is None or isinstance(duration.value, tuple) else float(duration.value)
+    if not labeling.several_delays:
+        return [(float(labeling.post_labeling_delay.value), one)] * len(run.context)
+    durations = labeling.volume_durations or (one,) * len(run.context)
+    return list(zip(labeling.volume_delays, durations, strict=True))
+
+
+def _pairs(
+    run: AslRun, members: Sequence[int], time: Time, *, alone: bool
+) -> tuple[list[tuple[int, ...]], list[int]]:
+    """Return the volumes of each difference of one measurement, and what was left over."""
+    deltam = [k for k in members if run.context[k] == "deltam"]
+    if deltam:
+        return [(k,) for k in deltam], []
+    control, label, rest = pair_volumes([run.context[k] for k in members])
+    if not control.size and not alone:
+        raise InputError(
+            f"the delay of {time[0]:g} s has no control-label pair.",
+            where=run.source,
+            fix="correct aslcontext.tsv or PostLabelingDelay.",
+        )
+    pairs = [(members[c], members[k]) for c, k in zip(control, label, strict=True)]
+    return list(pairs), [members[k] for k in rest]
+
+
+def _subtract(images: Float, sources: Sequence[tuple[int, ...]]) -> Float:
+    """Return control minus label of each pair, or the difference that the scanner made."""
+    first = [source[0] for source in sources]
+    if len(sources[0]) == 1:
+        return np.asarray(images[..., first])
+    return subtract(images, first, [source[1] for source in sources])
