@@ -143,7 +143,21 @@ def without(key):
         (without("RepetitionTimePreparation"), PAIRS, InputError, "RepetitionTimePreparation"),
         (without("MagneticFieldStrength"), PAIRS, InputError, "tesla"),
         (PCASL | {"ArterialSpinLabelingType": "VSASL"}, PAIRS, InputError, "VSASL"),
-        (PCASL | {"LookLocker": True}, PAIRS, InputError, "LookLocker"),
+        (PCASL | {"LookLocker": True}, PAIRS, PendingError, "FlipAngle is not known"),
+        (PCASL | {"LookLocker": True, "FlipAngle": 30}, PAIRS, PendingError, "a single delay"),
+        (PCASL | {"LookLocker": True, "FlipAngle": 120}, PAIRS, InputError, "up to 90"),
+        (
+            PCASL | {"LookLocker": True, "FlipAngle": [30, 30, 10, 10]},
+            PAIRS,
+            InputError,
+            "FlipAngle differs",
+        ),
+        (
+            PCASL | {"LookLocker": True, "FlipAngle": 30, "PostLabelingDelay": [1, 1, 2, 1]},
+            PAIRS,
+            InputError,
+            "whole trains",
+        ),
         (PCASL | {"LabelingEfficiency": 85}, PAIRS, InputError, "between 0 and 1"),
         (PCASL | {"M0Type": "Included"}, PAIRS, InputError, "no m0scan volume"),
         (PCASL | {"M0Type": "Separate"}, PAIRS, InputError, "no _m0scan"),
@@ -312,6 +326,6 @@ def test_a_table_must_have_the_columns_of_the_contract(tmp_path):
     columns = list(column_dictionary("confounds"))
     with pytest.raises(ValueError, match="columns of confounds"):
         writer.write_table("confounds", "sub-01", pd.DataFrame(columns=columns[1:]))
-    table = pd.DataFrame([["control", *[np.nan] * 7]], columns=columns)
+    table = pd.DataFrame([["control", *[np.nan] * (len(columns) - 1)]], columns=columns)
     text = writer.write_table("confounds", "sub-01", table).read_text()
-    assert text.splitlines()[1].split("\t") == ["control", *["n/a"] * 7]
+    assert text.splitlines()[1].split("\t") == ["control", *["n/a"] * (len(columns) - 1)]

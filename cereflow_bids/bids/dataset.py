@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cereflow_bids.bids.index import check_json
 from cereflow_bids.bids.m0_metadata import read_calibration
 from cereflow_bids.bids.metadata import read_labeling
-from cereflow_bids.bids.run import AslRun
+from cereflow_bids.bids.run import LABELED, AslRun
 from cereflow_bids.bids.sidecar import Sidecar
 from cereflow_bids.bids.volumes import image_shape, read_context, volume_count
 from cereflow_bids.errors import CereflowError, InputError, PendingError, UsageError
@@ -111,15 +111,14 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
     context_file, context = _context(layout, path, where, n_volumes)
     check_json(path.with_name(f"{run_stem(image)}_asl.json"))
     sidecar = Sidecar(layout.get_metadata(image.path), where)
-    used = [k for k, kind in enumerate(context) if kind in ("control", "label", "deltam")]
-    if not used:
+    if not set(context) & set(LABELED):
         raise InputError(
             "aslcontext.tsv lists neither control and label nor deltam volumes.",
             where=where,
             fix="correct aslcontext.tsv, or leave this run out.",
         )
     _check_scaling(sidecar, context)
-    labeling, notes = read_labeling(sidecar, used, shape, n_volumes)
+    labeling, notes = read_labeling(sidecar, context, shape)
     m0 = _m0scan(layout, image) if sidecar.values.get("M0Type") == "Separate" else None
     files = [path, context_file, *([m0[0]] if m0 else [])]
     return AslRun(

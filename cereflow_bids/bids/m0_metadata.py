@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cereflow_bids.bids.parameters import Parameter
+from cereflow_bids.bids.readout import calibrated_for_readout
 from cereflow_bids.bids.run import Calibration, Labeling
 from cereflow_bids.bids.sidecar import Sidecar
 from cereflow_bids.errors import InputError
@@ -31,8 +32,20 @@ def read_calibration(
     m0
         The separate ``_m0scan`` and its metadata, where there is one.
     labeling
-        PASL without a bolus cut-off cannot be calibrated.
+        PASL without a bolus cut-off cannot be calibrated; a Look-Locker readout asks more of M0.
     """
+    found = _source(sidecar, context, m0, labeling)
+    own = None if m0 is None else m0[1]
+    return calibrated_for_readout(found, sidecar, context, own, labeling.readout_flip_angle)
+
+
+def _source(
+    sidecar: Sidecar,
+    context: Sequence[str],
+    m0: tuple[Path, Sidecar] | None,
+    labeling: Labeling,
+) -> Calibration:
+    """Decide by M0Type and background suppression."""
     if labeling.kind == "PASL" and labeling.bolus_cutoff is None:
         return Calibration(
             "refused",

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from cereflow_bids.bids.parameters import DEFAULT, DERIVED, Parameter
-from cereflow_bids.bids.run import Labeling, LabelingType
+from cereflow_bids.bids.readout import read_flip_angle
+from cereflow_bids.bids.run import LABELED, Labeling, LabelingType
 from cereflow_bids.bids.sidecar import Sidecar
 from cereflow_bids.errors import InputError, PendingError
 from cereflow_bids.perfusion.constants import (
@@ -26,7 +27,7 @@ FLAGS = {
 
 
 def read_labeling(
-    sidecar: Sidecar, volumes: Sequence[int], shape: Sequence[int], n_volumes: int
+    sidecar: Sidecar, context: Sequence[str], shape: Sequence[int]
 ) -> tuple[Labeling, list[str]]:
     """Build the Labeling of a run and the sentences that the report should add.
 
@@ -34,12 +35,10 @@ def read_labeling(
     ----------
     sidecar
         Metadata of the ``_asl`` file.
-    volumes
-        Indices of the label, control or deltam volumes.
+    context
+        Type of each volume.
     shape
         Shape of the image.
-    n_volumes
-        Volumes in all.
 
     Raises
     ------
@@ -55,18 +54,13 @@ def read_labeling(
             where=sidecar.where,
             fix="set it to PCASL, CASL or PASL.",
         )
-    if sidecar.flag("LookLocker"):
-        raise InputError(
-            "LookLocker readouts are not modelled: each excitation depletes the label.",
-            where=sidecar.where,
-            fix="leave this run out with --bids-filter-file.",
-        )
     pulsed = kind == "PASL"
     keys = ["PostLabelingDelay"] if pulsed else ["PostLabelingDelay", "LabelingDuration"]
-    times = {key: sidecar.per_volume(key, n_volumes) for key in keys}
+    times = {key: sidecar.per_volume(key, len(context)) for key in keys}
     _require(times, sidecar)
     delays = times["PostLabelingDelay"] or ()
     durations = times.get("LabelingDuration") or ()
+    volumes = [k for k, one in enumerate(context) if one in LABELED]
     measured = measurements(volumes, delays, durations)
     efficiency, notes = _efficiency(sidecar, kind)
     labeling = Labeling(
@@ -82,6 +76,7 @@ def read_labeling(
         slice_axis=_slice_axis(sidecar)[0],
         volume_delays=delays,
         volume_durations=durations,
+        readout_flip_angle=read_flip_angle(sidecar, context, delays, durations),
     )
     return labeling, notes
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 from cereflow_bids.bids.parameters import Parameter
 
 VOLUME_TYPES = ("control", "label", "m0scan", "deltam", "cbf", "noRF", "n/a")
+LABELED = ("control", "label", "deltam")
+"""The types that tell of perfusion."""
 
 LabelingType = Literal["PCASL", "CASL", "PASL"]
 M0Source = Literal["separate", "included", "estimate", "control", "refused"]
@@ -36,6 +38,8 @@ class Labeling:
         Durations are empty for PASL.
     bolus_cutoff
         TI1 of PASL, else None; None for PASL without one.
+    readout_flip_angle
+        Of each excitation of a Look-Locker readout, degrees; None for one excitation only.
     efficiency
         α as it enters the equation, background suppression included.
     t1_blood
@@ -56,6 +60,7 @@ class Labeling:
     slice_axis: int = 2
     volume_delays: tuple[float, ...] = ()
     volume_durations: tuple[float, ...] = ()
+    readout_flip_angle: Parameter | None = None
 
     @property
     def several_delays(self) -> bool:
@@ -73,6 +78,7 @@ class Labeling:
             self.post_labeling_delay,
             self.labeling_duration,
             self.bolus_cutoff,
+            self.readout_flip_angle,
             self.efficiency,
             self.t1_blood,
             timing,
@@ -95,6 +101,8 @@ class Calibration:
         RepetitionTimePreparation of the M0 images, s.
     echo_times
         (of M0, of ASL), s, where they differ.
+    flip_angles
+        (of M0, of ASL), degrees, where the readout is Look-Locker.
     estimate
         M0 of blood, in the unit of the ASL images.
     refusal
@@ -105,6 +113,7 @@ class Calibration:
     m0_file: Path | None = field(default=None, repr=False)
     repetition_time: Parameter | None = None
     echo_times: tuple[float, float] | None = None
+    flip_angles: tuple[float, float] | None = None
     estimate: Parameter | None = None
     refusal: str = ""
 

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from cereflow_bids.bids.m0_metadata import LONGEST_TR
 from cereflow_bids.bids.metadata import LONGEST_DELAY
 from cereflow_bids.bids.parameters import DEFAULT
+from cereflow_bids.bids.run import LABELED
 from cereflow_bids.bids.sidecar import is_number
 from cereflow_bids.perfusion.constants import LABELING_EFFICIENCY
 
 M0_TYPES = ("Separate", "Included", "Estimate", "Absent")
-LABELED = ("control", "label", "deltam")
 
 _LONGEST_ECHO = 1.0
 # In seconds: what is longer was never converted from milliseconds.

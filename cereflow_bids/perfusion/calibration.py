@@ -15,10 +15,13 @@ Float = NDArray[np.float64]
 _FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
 
 
-def recovery_fraction(repetition_time: float, t1_tissue: float = T1_TISSUE) -> float:
+def recovery_fraction(
+    repetition_time: float, t1_tissue: float = T1_TISSUE, flip_angle: float = 90.0
+) -> float:
     """Return the fraction of M0 that has recovered at the excitation.
 
-    1 for TR ≥ 5 s, else 1 − exp(−TR/T1t) (Alsop 2015).
+    1 for TR ≥ 5 s, else (1 − E)/(1 − E·cos(flip angle)) with E = exp(−TR/T1t), which at 90° is
+    the 1 − exp(−TR/T1t) of Alsop 2015.
 
     Parameters
     ----------
@@ -26,6 +29,8 @@ def recovery_fraction(repetition_time: float, t1_tissue: float = T1_TISSUE) -> f
         ``RepetitionTimePreparation`` of the M0 image, s, positive.
     t1_tissue
         T1 of tissue, s.
+    flip_angle
+        Degrees; what it leaves along the field need not recover.
 
     Examples
     --------
@@ -36,7 +41,28 @@ def recovery_fraction(repetition_time: float, t1_tissue: float = T1_TISSUE) -> f
         raise ValueError(f"repetition time must be positive, in seconds; got {repetition_time}")
     if repetition_time >= FULL_RECOVERY_TR:
         return 1.0
-    return float(1 - np.exp(-repetition_time / t1_tissue))
+    decay = np.exp(-repetition_time / t1_tissue)
+    left = 0.0 if flip_angle == 90 else np.cos(np.radians(flip_angle))
+    return float((1 - decay) / (1 - decay * left))
+
+
+def flip_angle_factor(m0_flip_angle: float, asl_flip_angle: float) -> float:
+    """Return sin(flip of ASL)/sin(flip of M0), which brings M0 to the excitation of ASL.
+
+    Parameters
+    ----------
+    m0_flip_angle, asl_flip_angle
+        Degrees, above 0 and below 180.
+
+    Examples
+    --------
+    >>> round(flip_angle_factor(90, 30), 3)
+    0.5
+    """
+    for name, angle in (("M0", m0_flip_angle), ("ASL", asl_flip_angle)):
+        if not 0 < angle < 180:
+            raise ValueError(f"flip angle of {name} must be from above 0 to 180, got {angle}")
+    return float(np.sin(np.radians(asl_flip_angle)) / np.sin(np.radians(m0_flip_angle)))
 
 
 def echo_time_factor(m0_echo_time: float, asl_echo_time: float, t2_star: float) -> float:

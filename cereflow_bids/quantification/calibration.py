@@ -11,7 +11,12 @@ from cereflow_bids.bids.parameters import COMMAND_LINE, DEFAULT, DERIVED, SIDECA
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion import constants
-from cereflow_bids.perfusion.calibration import echo_time_factor, recovery_fraction, smooth_m0
+from cereflow_bids.perfusion.calibration import (
+    echo_time_factor,
+    flip_angle_factor,
+    recovery_fraction,
+    smooth_m0,
+)
 from cereflow_bids.quantification.science import Science
 
 Float = NDArray[np.floating]
@@ -66,18 +71,28 @@ def _m0_factor(run: AslRun, science: Science) -> tuple[float, list[Parameter]]:
     used = [source, tr]
     if science.quantification == "ge-product":
         return 1.0, used
-    recovery = recovery_fraction(tr.value, science.t1_tissue)
+    flips = calibration.flip_angles
+    recovery = recovery_fraction(tr.value, science.t1_tissue, 90.0 if flips is None else flips[0])
     if recovery < 1:
         origin = DEFAULT if science.t1_tissue == constants.T1_TISSUE else COMMAND_LINE
         used.append(Parameter("T1Tissue", science.t1_tissue, "s", origin))
     used.append(
         Parameter("M0RecoveryFraction", round(recovery, 4), "", DERIVED, "M0 was divided by it")
     )
-    if calibration.echo_times is None:
-        return 1 / recovery, used
-    factor = echo_time_factor(*calibration.echo_times, constants.T2_STAR_TISSUE)
-    used += [
-        Parameter("T2StarTissue", constants.T2_STAR_TISSUE, "s", DEFAULT),
-        Parameter("M0EchoTimeFactor", round(factor, 4), "", DERIVED, "M0 was multiplied by it"),
-    ]
+    factor = 1.0
+    if calibration.echo_times is not None:
+        factor = echo_time_factor(*calibration.echo_times, constants.T2_STAR_TISSUE)
+        note = "M0 was multiplied by it"
+        used += [
+            Parameter("T2StarTissue", constants.T2_STAR_TISSUE, "s", DEFAULT),
+            Parameter("M0EchoTimeFactor", round(factor, 4), "", DERIVED, note),
+        ]
+    if flips is not None:
+        ratio = flip_angle_factor(*flips)
+        factor *= ratio
+        note = "M0 was multiplied by it, to the flip angle of the Look-Locker readout"
+        used += [
+            Parameter("M0FlipAngle", flips[0], "degrees", SIDECAR),
+            Parameter("M0FlipAngleFactor", round(ratio, 4), "", DERIVED, note),
+        ]
     return factor / recovery, used
