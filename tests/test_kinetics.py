@@ -1,13 +1,11 @@
 """The kinetic models against the convolution of arterial input and residue, done numerically."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
+from convolution import convolution
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
-from scipy.integrate import quad
 
 from cereflow_bids.perfusion.arterial_response import arterial_response
 from cereflow_bids.perfusion.constants import CBF_UNIT, blood_t1_from_haematocrit
@@ -19,31 +17,6 @@ KINDS, MODELS = st.sampled_from(["PCASL", "CASL", "PASL"]), st.sampled_from(["co
 
 def seconds(low, high):
     return st.floats(low, high, allow_subnormal=False)
-
-
-def convolution(scheme, column, *, att, t1, cbf=0.0, offset=0.0):
-    """∫ arterial input(u)·residue(t − u) du, u from the start of labelling; flips kill label."""
-    pulsed, tau = scheme.kind == "PASL", scheme.duration[column]
-    t1_app = scheme.t1_blood
-    if scheme.model == "full":
-        t1_app = 1 / (1 / t1 + cbf / CBF_UNIT / scheme.partition_coefficient)
-    start = offset if pulsed else tau + offset
-    end = start + scheme.delay[column]
-    flips = []
-    if scheme.readout_flip_angle is not None:
-        shots = zip(scheme.delay, scheme.duration, strict=True)
-        flips = sorted(start + d for d, own in shots if own == tau and d < scheme.delay[column])
-    left = np.cos(np.radians(scheme.readout_flip_angle or 0))
-
-    def flux(u):
-        age = u if pulsed else att
-        shots = sum(u < flip for flip in flips)
-        residue = np.exp(-(end - u) / t1_app) * left**shots
-        return 2 * scheme.efficiency * np.exp(-age / scheme.t1_blood) * residue
-
-    bounds = [att, *(flip for flip in flips if att < flip < min(att + tau, end))]
-    bounds.append(min(att + tau, end))
-    return sum(quad(flux, a, b)[0] for a, b in pairwise(bounds)) if end > att else 0.0
 
 
 @pytest.mark.parametrize(
