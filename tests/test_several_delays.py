@@ -1,14 +1,9 @@
 """A run with several delays: from its sidecar and volumes to CBF and ATT."""
 
-from pathlib import Path
-
+import asl_run
 import numpy as np
 import pytest
 
-from cereflow_bids.bids.m0_metadata import read_calibration
-from cereflow_bids.bids.metadata import read_labeling
-from cereflow_bids.bids.run import AslRun
-from cereflow_bids.bids.sidecar import Sidecar
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion.kinetics import tissue_response
 from cereflow_bids.perfusion.scheme import LabelingScheme
@@ -17,16 +12,7 @@ from cereflow_bids.quantification.quantify import quantify
 from cereflow_bids.quantification.science import Science
 
 SHAPE = (4, 3, 2)
-VALUES = {
-    "ArterialSpinLabelingType": "PCASL",
-    "MRAcquisitionType": "2D",
-    "SliceTiming": [0.0, 0.3],
-    "MagneticFieldStrength": 3,
-    "LabelingEfficiency": 0.85,
-    "LabelingDuration": 1.8,
-    "M0Type": "Included",
-    "RepetitionTimePreparation": 6.0,
-}
+TIMING = {"MRAcquisitionType": "2D", "SliceTiming": [0.0, 0.3]}
 # Delays out of order, label first in some pairs, M0 in the middle, two repeats of 1.5 s.
 CONTEXT = (
     "control",
@@ -43,13 +29,7 @@ DELAYS = [1.5, 1.5, 0.5, 0.5, 0, 1.5, 1.5, 2.5, 2.5]
 
 
 def run_of(context=CONTEXT, delays=DELAYS, **changed):
-    sidecar = Sidecar(VALUES | {"PostLabelingDelay": list(delays)} | changed, "sub-01_asl.nii.gz")
-    labeling, notes = read_labeling(sidecar, context, SHAPE)
-    calibration = read_calibration(sidecar, context, None, labeling)
-    return AslRun(
-        "sub-01", "01", None, Path("asl"), "sub-01", tuple(context), labeling, calibration,
-        notes=tuple(notes),
-    )  # fmt: skip
+    return asl_run.run_of(context, delays, SHAPE, **(TIMING | changed))
 
 
 def series_of(run, cbf, att, model="consensus"):
@@ -152,3 +132,21 @@ def test_relative_perfusion_pairs_within_delays_too():
     np.testing.assert_allclose(result.deltam, (10 + 3) / 2)
     assert result.cbf is None
     assert "all delays" in " ".join(result.notes)
+
+
+def test_simpler_estimates_agree_where_all_label_has_arrived():
+    run = run_of(delays=[1.5, 1.5, 1.2, 1.2, 0, 1.5, 1.5, 2.5, 2.5])
+    result = quantify(
+        run, series_of(run, 60, 1.0), np.full(SHAPE, 1000.0), np.ones(SHAPE, bool),
+        voxel_size=(3, 3, 3), science=Science(estimator="least-squares", m0_smoothing=0),
+    )  # fmt: skip
+    assert result.further["cbf_delays"].shape == (*SHAPE, 3)
+    np.testing.assert_allclose(result.further["cbf_delays"], 60, rtol=1e-5)
+    np.testing.assert_allclose(result.further["cbf_delay_mean"], 60, rtol=1e-5)
+    late = series_of(run, 60, 1.8)
+    checks = quantify(
+        run, late, np.full(SHAPE, 1000.0), np.ones(SHAPE, bool),
+        voxel_size=(3, 3, 3), science=Science(estimator="least-squares", m0_smoothing=0),
+    ).further  # fmt: skip
+    np.testing.assert_allclose(checks["att_weighted_delay"], 1.8, atol=2e-3)
+    assert np.all(checks["cbf_delays"][..., 0] < 45)

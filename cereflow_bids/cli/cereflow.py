@@ -138,6 +138,21 @@ def _add_science(group: Any) -> None:
         "reason (default: %(default)s)",
     )
     group.add_argument(
+        "--partial-volume-correction",
+        choices=("none", "linear-regression"),
+        default="none",
+        help="also write CBF of pure grey and pure white matter (Asllani 2008); the map that is "
+        "not corrected is always written (default: %(default)s)",
+    )
+    group.add_argument(
+        "--point-spread",
+        type=_not_negative,
+        default=0.0,
+        metavar="MM",
+        help="FWHM of the acquisition's blurring, by which the tissue fractions of the partial "
+        "volume correction are smoothed (default: %(default)s mm)",
+    )
+    group.add_argument(
         "--random-seed",
         type=_seed,
         default=0,
@@ -230,6 +245,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             kinetic_model=arguments.kinetic_model,
             estimator=arguments.estimator,
             outliers=arguments.outliers,
+            partial_volume=arguments.partial_volume_correction,
+            point_spread=arguments.point_spread,
             seed=arguments.random_seed,
         ),
         nprocs=arguments.nprocs or len(os.sched_getaffinity(0)),

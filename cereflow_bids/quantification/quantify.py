@@ -15,6 +15,7 @@ from cereflow_bids.errors import InputError
 from cereflow_bids.quantification.calibration import calibrate
 from cereflow_bids.quantification.differences import find_differences
 from cereflow_bids.quantification.equation import PARTITION, choose_equation
+from cereflow_bids.quantification.partial_volume import correct
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.quantification.selection import Averages, Rejection, average
 from cereflow_bids.quantification.several_delays import Fit, fit
@@ -96,7 +97,7 @@ def quantify(
     science
         Choices that change numbers.
     tissues
-        Tissue fractions, for what needs them: rejection of outliers.
+        Tissue fractions, for what needs them: rejection of outliers, partial volume correction.
 
     Raises
     ------
@@ -119,20 +120,29 @@ def quantify(
         result = fit(run, means, scale, mask, voxel_size=voxel_size, science=science)
     else:
         result = _one_delay(run, means, scale, mask, science)
+    pure = correct(
+        run,
+        means,
+        scale,
+        mask,
+        cbf=result.cbf,
+        tissues=tissues,
+        voxel_size=voxel_size,
+        science=science,
+    )
+    used = (*_applied(result.parameters, run), *calibration, *means.parameters, *pure.parameters)
     return Perfusion(
         deltam=np.where(mask, _overall(means), 0),
         n_pairs=sum(means.repeats),
         method=result.method,
         reference=result.reference,
         # T1 of tissue may enter both the model and the recovery of M0.
-        parameters=tuple(
-            dict.fromkeys((*_applied(result.parameters, run), *calibration, *means.parameters))
-        ),
-        notes=(*run.notes, *means.notes, *result.notes),
+        parameters=tuple(dict.fromkeys(used)),
+        notes=(*run.notes, *means.notes, *result.notes, *pure.notes),
         cbf=result.cbf,
         standard_error=result.cbf_standard_error,
         m0=m0_map,
-        further=result.further,
+        further={**result.further, **pure.maps},
         rejected=means.rejected,
     )
 

@@ -10,6 +10,7 @@ from cereflow_bids.perfusion.scheme import KineticModel
 
 Quantification = Literal["consensus", "ge-product"]
 Estimator = Literal["spatial", "least-squares"]
+PartialVolume = Literal["none", "linear-regression"]
 Outliers = Literal["none", "score", "scrub", "enable"]
 
 
@@ -31,6 +32,10 @@ class Science:
         How CBF and ATT are estimated from several delays.
     outliers
         How differences that would spoil the mean are found.
+    partial_volume
+        Whether maps of pure grey and white matter are made beside CBF.
+    point_spread
+        FWHM of the acquisition's point spread, by which tissue fractions are smoothed, mm.
     seed
         Seed of all random choices (registration sampling).
     """
@@ -41,4 +46,6 @@ class Science:
     kinetic_model: KineticModel = "consensus"
     estimator: Estimator = "spatial"
     outliers: Outliers = "none"
+    partial_volume: PartialVolume = "none"
+    point_spread: float = 0.0
     seed: int = 0

@@ -16,6 +16,7 @@ from cereflow_bids.perfusion.least_squares import fit_least_squares
 from cereflow_bids.perfusion.scheme import LabelingScheme
 from cereflow_bids.perfusion.single_delay import slice_delays
 from cereflow_bids.perfusion.spatial import fit_spatial
+from cereflow_bids.quantification.cross_checks import cross_checks
 from cereflow_bids.quantification.equation import PARTITION
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.quantification.selection import Averages
@@ -38,6 +39,14 @@ def scheme_of(labeling: Labeling, found: Averages, science: Science) -> Labeling
         partition_coefficient=PARTITION.value,
         readout_flip_angle=None if flip is None else float(flip.value),
     )
+
+
+def normalised(deltam: Float, m0: ArrayLike) -> Float:
+    """Return λ·ΔM/M0 (x, y, z, n), NaN where M0 is not positive."""
+    ratio = np.full(deltam.shape, np.nan)
+    divisor = np.broadcast_to(np.asarray(m0, dtype=np.float64), deltam.shape[:3])[..., None]
+    np.divide(PARTITION.value * deltam, divisor, out=ratio, where=divisor > 0)
+    return ratio
 
 
 @dataclass(frozen=True)
@@ -88,10 +97,8 @@ def fit(
         M0 of tissue (x, y, z), or one number.
     """
     scheme = scheme_of(run.labeling, found, science)
-    ratio = np.full(found.deltam.shape, np.nan)
-    divisor = np.broadcast_to(np.asarray(m0, dtype=np.float64), mask.shape)[..., None]
-    np.divide(PARTITION.value * found.deltam, divisor, out=ratio, where=divisor > 0)
-    offset = _slice_offsets(run.labeling, mask.shape)
+    ratio = normalised(found.deltam, m0)
+    offset = slice_offsets(run.labeling, mask.shape)
     estimate = fit_least_squares(ratio[mask], scheme, offset=offset[mask])
     if science.estimator == "spatial":
         estimate = fit_spatial(
@@ -100,7 +107,7 @@ def fit(
     return Fit(
         cbf=_image(estimate.cbf, mask),
         cbf_standard_error=_image(estimate.cbf_standard_error, mask),
-        further=_further(estimate, mask),
+        further=_further(estimate, mask) | cross_checks(ratio[mask], mask, scheme, offset[mask]),
         method=_method(run, science),
         reference=_REFERENCES[science.kinetic_model],
         parameters=(*run.labeling.parameters(), PARTITION, *_choices(science, estimate)),
@@ -152,7 +159,7 @@ def _choices(science: Science, estimate: Estimate) -> list[Parameter]:
     return chosen
 
 
-def _slice_offsets(labeling: Labeling, shape: Sequence[int]) -> Float:
+def slice_offsets(labeling: Labeling, shape: Sequence[int]) -> Float:
     """Return what each slice of a 2D readout adds to the delays (x, y, z), s."""
     if labeling.slice_timing is None:
         return np.zeros(tuple(shape))
