@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +45,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A run that cannot be processed as it is, and why."""
+    """A run that cannot be processed as it is, and why; its metadata as far as they are known."""
 
     stem: str
     participant: str
     error: CereflowError
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun], list[Rejected]]:
@@ -71,11 +72,13 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
     stems: set[str] = set()
     for image in _asl_files(layout, selection):
         stem = run_stem(image)
+        metadata: dict[str, Any] = {}
         try:
             _check_single(stem, stems, image)
+            metadata = dict(layout.get_metadata(image.path))
             runs.append(build_run(layout, image))
         except CereflowError as error:
-            rejected.append(Rejected(stem, image.entities["subject"], error))
+            rejected.append(Rejected(stem, image.entities["subject"], error, metadata))
         except Exception as error:  # noqa: BLE001
             # Whatever is wrong with one run's files must not stop the others.
             told = InputError(
@@ -83,7 +86,7 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
                 where=image.relpath,
                 fix="check image, sidecar and aslcontext.tsv with the BIDS validator.",
             )
-            rejected.append(Rejected(stem, image.entities["subject"], told))
+            rejected.append(Rejected(stem, image.entities["subject"], told, metadata))
     if not runs and not rejected:
         raise UsageError(
             "no _asl image matches.", fix="check --participant-label, --session-label and filters."
