@@ -224,6 +224,18 @@ def test_a_separate_m0_is_found_by_what_it_is_intended_for(dataset):
     assert "no _m0scan" in str(rejected.error)
 
 
+def test_a_separate_m0_that_says_it_is_suppressed_is_refused(dataset):
+    m0 = {"RepetitionTimePreparation": [6.0, 6.0], "PostLabelingDelay": 1.8}
+    separate = PCASL | {"M0Type": "Separate"}
+    calibration = only_run(dataset(separate, m0=m0)).calibration
+    assert (calibration.source, calibration.same_preparation) == ("separate", True)
+    refused = only_run(dataset(separate, m0=m0 | {"BackgroundSuppression": True})).calibration
+    assert refused.source == "refused"
+    assert "sub-01_m0scan.nii.gz is background-suppressed" in refused.refusal
+    _, (rejected,) = dataset(separate, m0=m0 | {"RepetitionTimePreparation": [6.0, 2.0]})
+    assert "differs among volumes that are averaged (2, 6)" in str(rejected.error)
+
+
 def test_a_truncated_image_is_told_and_does_not_stop_the_selection(dataset, tmp_path):
     dataset(PCASL)
     image = tmp_path / "bids" / "sub-01" / "perf" / "sub-01_asl.nii.gz"

@@ -8,7 +8,7 @@ from pathlib import Path
 from cereflow_bids.bids.parameters import Parameter
 from cereflow_bids.bids.readout import calibrated_for_readout
 from cereflow_bids.bids.run import Calibration, Labeling
-from cereflow_bids.bids.sidecar import Sidecar
+from cereflow_bids.bids.sidecar import Sidecar, is_number
 from cereflow_bids.errors import InputError
 
 LONGEST_TR = 60.0
@@ -105,16 +105,33 @@ def _separate(sidecar: Sidecar, m0: tuple[Path, Sidecar] | None) -> Calibration:
             fix="add the _m0scan with IntendedFor, or correct M0Type.",
         )
     path, own = m0
+    if own.flag("BackgroundSuppression"):
+        return Calibration(
+            "refused",
+            refusal=f"the M0 image {path.name} is background-suppressed, as its sidecar says "
+            "(BackgroundSuppression), and CBF by it would be far too high. Supply an M0 image "
+            "without suppression, or an M0Estimate, or correct the sidecar.",
+        )
     times = _echo_time(own), _echo_time(sidecar)
     differ = None not in times and times[0] != times[1]
+    several = own.values.get("RepetitionTimePreparation")
+    n_volumes = len(several) if isinstance(several, list) and several else 1
     return Calibration(
         "separate",
         m0_file=path,
-        repetition_time=_tr(own, [0], 1)
-        if not isinstance(own.values.get("RepetitionTimePreparation"), list)
-        else _tr(own, [0], len(own.values["RepetitionTimePreparation"])),
+        repetition_time=_tr(own, range(n_volumes), n_volumes),
         echo_times=(float(times[0] or 0), float(times[1] or 0)) if differ else None,
+        same_preparation=_same_preparation(sidecar, own),
     )
+
+
+def _same_preparation(sidecar: Sidecar, m0: Sidecar) -> bool:
+    """Tell whether M0 waited after an inversion as long as the series did, by its sidecar."""
+    keys = ("InversionTime", "PostLabelingDelay")
+    told = [sidecar.values.get(key) for key in keys]
+    series = [wait for value in told for wait in (value if isinstance(value, list) else [value])]
+    own = [wait for wait in map(m0.values.get, keys) if wait is not None and is_number(wait)]
+    return any(wait > 0 and wait in series for wait in own)
 
 
 def _echo_time(sidecar: Sidecar) -> float | None:

@@ -103,6 +103,9 @@ class Calibration:
         (of M0, of ASL), s, where they differ.
     flip_angles
         (of M0, of ASL), degrees, where the readout is Look-Locker.
+    same_preparation
+        Whether the sidecar of a separate M0 gives the inversion time or delay of the series: as
+        after a copy of the protocol, or where M0 is prepared like the series itself.
     estimate
         M0 of blood, in the unit of the ASL images.
     refusal
@@ -114,6 +117,7 @@ class Calibration:
     repetition_time: Parameter | None = None
     echo_times: tuple[float, float] | None = None
     flip_angles: tuple[float, float] | None = None
+    same_preparation: bool = False
     estimate: Parameter | None = None
     refusal: str = ""
 
