@@ -72,6 +72,15 @@ def test_options_in_examples_exist(page, options):
             assert used <= options[command], f"{page_name(page)}: {line}"
 
 
+def test_every_choice_that_changes_numbers_is_in_the_table():
+    from cereflow_bids.cli.cereflow import parser
+
+    (group,) = [g for g in parser()._action_groups if g.title == "choices that change numbers"]
+    options = {action.option_strings[-1] for action in group._group_actions}
+    page = (PROJECT / "docs" / "processing.md").read_text(encoding="utf-8")
+    assert options <= set(re.findall(r"^\| `(--[a-z0-9-]+)`", page, re.M))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_options_named_in_the_text_exist(page, options):
     known = set().union(*options.values())
