@@ -64,7 +64,7 @@ def test_exchanged_signs_are_seen_in_grey_matter():
 @pytest.mark.parametrize(
     ("signs", "message"),
     [
-        (hadamard(4), "column of ones"),
+        (hadamard(4), "belongs to no block"),
         (hadamard(4)[:, [1, 1]], "orthogonal"),
         (hadamard(4)[:, 1:] == 1, "must be"),
         (hadamard(8)[:, 1:], "shape"),

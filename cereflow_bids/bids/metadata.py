@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import cast
 
+from cereflow_bids.bids.encoding import read_encoding
 from cereflow_bids.bids.parameters import DEFAULT, DERIVED, Parameter
 from cereflow_bids.bids.readout import read_flip_angle
-from cereflow_bids.bids.run import LABELED, Labeling, LabelingType
+from cereflow_bids.bids.run import LABELED, Encoding, Labeling, LabelingType
 from cereflow_bids.bids.sidecar import Sidecar
 from cereflow_bids.errors import InputError, PendingError
 from cereflow_bids.perfusion.constants import (
@@ -47,29 +49,22 @@ def read_labeling(
     InputError
         If a value cannot be right.
     """
-    kind = sidecar.values.get("ArterialSpinLabelingType")
-    if not isinstance(kind, str) or kind not in LABELING_EFFICIENCY:
-        raise InputError(
-            f"ArterialSpinLabelingType is {kind!r}.",
-            where=sidecar.where,
-            fix="set it to PCASL, CASL or PASL.",
-        )
-    pulsed = kind == "PASL"
-    keys = ["PostLabelingDelay"] if pulsed else ["PostLabelingDelay", "LabelingDuration"]
+    kind = _kind(sidecar)
+    keys = ["PostLabelingDelay"] + ["LabelingDuration"] * (kind != "PASL")
     times = {key: sidecar.per_volume(key, len(context)) for key in keys}
     _require(times, sidecar)
     delays = times["PostLabelingDelay"] or ()
     durations = times.get("LabelingDuration") or ()
-    volumes = [k for k, one in enumerate(context) if one in LABELED]
-    measured = measurements(volumes, delays, durations)
+    encoding = read_encoding(sidecar, context, delays, durations)
+    delay, duration = _timing(sidecar, context, delays, durations, encoding)
     efficiency, notes = _efficiency(sidecar, kind)
+    if encoding is not None:
+        notes.append(encoding.sentence)
     labeling = Labeling(
-        kind=cast("LabelingType", kind),
-        post_labeling_delay=_times("PostLabelingDelay", [m[0] for m in measured], sidecar),
-        labeling_duration=None
-        if pulsed
-        else _times("LabelingDuration", [m[1] for m in measured], sidecar),
-        bolus_cutoff=_bolus_cutoff(sidecar) if pulsed else None,
+        kind=kind,
+        post_labeling_delay=delay,
+        labeling_duration=duration,
+        bolus_cutoff=_bolus_cutoff(sidecar) if kind == "PASL" else None,
         efficiency=efficiency,
         t1_blood=_t1_blood(sidecar),
         slice_timing=_slice_timing(sidecar, shape),
@@ -77,8 +72,42 @@ def read_labeling(
         volume_delays=delays,
         volume_durations=durations,
         readout_flip_angle=read_flip_angle(sidecar, context, delays, durations),
+        encoding=encoding,
     )
     return labeling, notes
+
+
+def _kind(sidecar: Sidecar) -> LabelingType:
+    kind = sidecar.values.get("ArterialSpinLabelingType")
+    if not isinstance(kind, str) or kind not in LABELING_EFFICIENCY:
+        raise InputError(
+            f"ArterialSpinLabelingType is {kind!r}.",
+            where=sidecar.where,
+            fix="set it to PCASL, CASL or PASL.",
+        )
+    return cast("LabelingType", kind)
+
+
+def _timing(
+    sidecar: Sidecar,
+    context: Sequence[str],
+    delays: Sequence[float],
+    durations: Sequence[float],
+    encoding: Encoding | None,
+) -> tuple[Parameter, Parameter | None]:
+    """Return delay and duration of each measurement, of each block where it is encoded."""
+    if encoding is None:
+        volumes = [k for k, one in enumerate(context) if one in LABELED]
+        measured = measurements(volumes, delays, durations)
+    else:
+        measured = list(zip(encoding.delays, encoding.durations, strict=True))
+    delay = _times("PostLabelingDelay", [m[0] for m in measured], sidecar)
+    if encoding is not None and encoding.final_delay is not None:
+        how = f"of each block: {encoding.final_delay:g} s and the blocks after it"
+        delay = replace(delay, origin=DERIVED, note=how)
+    if not durations:
+        return delay, None
+    return delay, _times("LabelingDuration", [m[1] for m in measured], sidecar)
 
 
 def measurements(

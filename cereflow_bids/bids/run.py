@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from cereflow_bids.bids.parameters import Parameter
+from cereflow_bids.bids.parameters import SIDECAR, Parameter
 
 VOLUME_TYPES = ("control", "label", "m0scan", "deltam", "cbf", "noRF", "n/a")
 LABELED = ("control", "label", "deltam")
@@ -18,6 +18,46 @@ LABELED = ("control", "label", "deltam")
 
 LabelingType = Literal["PCASL", "CASL", "PASL"]
 M0Source = Literal["separate", "included", "estimate", "control", "refused"]
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How volumes are time-encoded (Hadamard). Times in seconds; blocks by rising delay.
+
+    Attributes
+    ----------
+    signs
+        (n, b) for the n volumes of a cycle: 1 where a block was control, −1 where label.
+    delays
+        (b,) effective PLD: from the end of a block to the readout.
+    durations
+        (b,) of each block.
+    volumes
+        The encoded volumes of the series, one cycle after the other.
+    final_delay
+        From the last block to the readout, where `delays` were derived from it.
+    """
+
+    signs: tuple[tuple[int, ...], ...]
+    delays: tuple[float, ...]
+    durations: tuple[float, ...]
+    volumes: tuple[int, ...]
+    final_delay: float | None = None
+
+    @property
+    def cycles(self) -> list[tuple[int, ...]]:
+        """The volumes of each cycle."""
+        n = len(self.signs)
+        return [self.volumes[k : k + n] for k in range(0, len(self.volumes), n)]
+
+    @property
+    def sentence(self) -> str:
+        """What the report says of it."""
+        n, b = len(self.signs), len(self.delays)
+        return (
+            f"Time-encoded labelling: {len(self.cycles)} cycles of {n} volumes were decoded into "
+            f"{b} differences each, one per block of label; all volumes of a cycle are in each."
+        )
 
 
 @dataclass(frozen=True)
@@ -40,6 +80,8 @@ class Labeling:
         TI1 of PASL, else None; None for PASL without one.
     readout_flip_angle
         Of each excitation of a Look-Locker readout, degrees; None for one excitation only.
+    encoding
+        How the volumes are time-encoded; None where they are controls, labels or differences.
     efficiency
         α as it enters the equation, background suppression included.
     t1_blood
@@ -61,6 +103,7 @@ class Labeling:
     volume_delays: tuple[float, ...] = ()
     volume_durations: tuple[float, ...] = ()
     readout_flip_angle: Parameter | None = None
+    encoding: Encoding | None = None
 
     @property
     def several_delays(self) -> bool:
@@ -69,6 +112,9 @@ class Labeling:
 
     def parameters(self) -> list[Parameter]:
         """Return all values with their origins, in the order of a report."""
+        rows = () if self.encoding is None else self.encoding.signs
+        matrix = tuple("".join("+" if sign > 0 else "−" for sign in row) for row in rows)
+        note = "a row per volume of a cycle, a sign per block, the last block first"
         timing = (
             Parameter("SliceTiming", self.slice_timing, "s", note="added to the delay, per slice")
             if self.slice_timing
@@ -78,6 +124,7 @@ class Labeling:
             self.post_labeling_delay,
             self.labeling_duration,
             self.bolus_cutoff,
+            Parameter("TimeEncodedMatrix", matrix, "", SIDECAR, note) if matrix else None,
             self.readout_flip_angle,
             self.efficiency,
             self.t1_blood,

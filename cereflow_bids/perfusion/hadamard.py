@@ -53,16 +53,28 @@ def decode(encoded: ArrayLike, signs: ArrayLike) -> Float:
     h, s = np.asarray(signs, dtype=np.float64), np.asarray(encoded)
     if h.ndim != 2 or s.ndim < 1 or s.shape[-1] != h.shape[0]:
         raise ValueError(f"volumes of shape {s.shape} for a sign matrix of shape {h.shape}")
+    check_signs(h)
+    dtype = np.float32 if s.dtype == np.float32 else np.float64
+    return np.asarray(s.astype(dtype, copy=False) @ (h * (2 / h.shape[0])).astype(dtype))
+
+
+def check_signs(signs: ArrayLike) -> None:
+    """Refuse a sign matrix (n, b) that does not tell its blocks apart.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything but ±1, or its columns are not balanced and orthogonal.
+    """
+    h = np.asarray(signs, dtype=np.float64)
     n = h.shape[0]
     if not np.all(np.abs(h) == 1):
         raise ValueError("signs must be +1 (control) or −1 (label)")
     if np.any(h.sum(axis=0) != 0) or np.any(h.T @ h != n * np.eye(h.shape[1])):
         raise ValueError(
-            "columns of the sign matrix must hold as many +1 as −1 and be orthogonal; "
-            "a column of ones belongs to no block: leave it out"
+            "the signs of each block must hold as many +1 as −1 and be orthogonal to those of "
+            "the others; what is +1 in all volumes belongs to no block: leave it out"
         )
-    dtype = np.float32 if s.dtype == np.float32 else np.float64
-    return np.asarray(s.astype(dtype, copy=False) @ (h * (2 / n)).astype(dtype))
 
 
 def block_delays(durations: Sequence[float], final_delay: float) -> tuple[float, ...]:

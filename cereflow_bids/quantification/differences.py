@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cereflow_bids.bids.run import AslRun
+from cereflow_bids.bids.run import AslRun, Encoding
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion.differences import pair_volumes, subtract
+from cereflow_bids.perfusion.hadamard import decode, decoded_sign
 
 Float = NDArray[np.floating]
 Time = tuple[float, float]
@@ -47,7 +48,7 @@ class Differences:
 
 
 def find_differences(run: AslRun, series: Float) -> Differences:
-    """Subtract label from control; pairs never mix delays, in whatever order they stand.
+    """Subtract label from control, or decode; pairs never mix delays, whatever their order.
 
     Parameters
     ----------
@@ -62,6 +63,8 @@ def find_differences(run: AslRun, series: Float) -> Differences:
         If a measurement has no control-label pair.
     """
     images = series if series.ndim == 4 else series[..., None]
+    if run.labeling.encoding is not None:
+        return _decoded(images, run.labeling.encoding)
     times = _times(run)
     used = [k for k, kind in enumerate(run.context) if kind in ("control", "label", "deltam")]
     measured = sorted({times[k] for k in used})
@@ -86,6 +89,52 @@ def find_differences(run: AslRun, series: Float) -> Differences:
         tuple(duration for _, duration in measured),
         tuple(sorted(unpaired)),
     )
+
+
+def _decoded(images: Float, encoding: Encoding) -> Differences:
+    """Return one difference per block and cycle of time-encoded volumes."""
+    cycles, blocks = encoding.cycles, range(len(encoding.delays))
+    by_cycle = np.stack([decode(images[..., list(c)], encoding.signs) for c in cycles], axis=-1)
+    return Differences(
+        by_cycle.reshape(*images.shape[:3], -1),
+        tuple(block for block in blocks for _ in cycles),
+        tuple(cycle for _ in blocks for cycle in cycles),
+        encoding.delays,
+        encoding.durations,
+    )
+
+
+def check_decoding(run: AslRun, found: Differences, grey_matter: NDArray[np.bool_]) -> None:
+    """Refuse decoded differences that are negative in grey matter: the matrix is the wrong way.
+
+    Parameters
+    ----------
+    run, found
+        The run and its differences; nothing is asked of a run that is not encoded.
+    grey_matter
+        Mask (x, y, z); the brain where grey matter is not known.
+
+    Raises
+    ------
+    InputError
+        Naming the matrix.
+    """
+    if run.labeling.encoding is None or not grey_matter.any():
+        return
+    try:
+        sign = decoded_sign(found.values, grey_matter)
+    except ValueError as error:
+        raise InputError(
+            f"the time-encoded volumes hold {error}.", where=run.source, fix="check the images."
+        ) from error
+    if sign < 0:
+        raise InputError(
+            "decoded by TimeEncodedMatrix, the label raises the signal of the brain: control and "
+            "label are exchanged in the matrix.",
+            where=run.source,
+            fix="give 1 where a block was control and -1 where it was label; Philips matrices "
+            "for ExploreASL, which turns them round by itself, have to be multiplied by -1.",
+        )
 
 
 def _times(run: AslRun) -> list[Time]:

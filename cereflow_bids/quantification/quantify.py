@@ -13,7 +13,7 @@ from cereflow_bids.bids.parameters import Parameter
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.quantification.calibration import calibrate
-from cereflow_bids.quantification.differences import find_differences
+from cereflow_bids.quantification.differences import check_decoding, find_differences
 from cereflow_bids.quantification.equation import PARTITION, choose_equation
 from cereflow_bids.quantification.partial_volume import correct
 from cereflow_bids.quantification.science import Science
@@ -111,6 +111,7 @@ def quantify(
             fix="use --quantification consensus.",
         )
     found = find_differences(run, series)
+    check_decoding(run, found, mask if tissues is None else mask & (tissues.gm > 0.5))
     if run.calibration.source == "refused":
         means = average(run, found, mask, science=science, tissues=tissues)
         return _relative(run, means, mask)
