@@ -191,7 +191,7 @@ def _separate_m0(
     control = run.volumes("control")
     if same_grid and len(control) < 2:
         return mean, ["The M0 image lies on the grid of the series and was not moved."]
-    target = _mean(volumes, control or run.volumes("deltam"))
+    target = _mean(volumes, control or run.volumes("deltam") or run.volumes("label"))
     world = register(
         target, affine, mean, m0_affine, transform="Rigid", initial=np.eye(4), seed=science.seed
     )
@@ -204,7 +204,8 @@ def _reference_image(
 ) -> tuple[NDArray[Any], str]:
     if m0 is not None:
         return m0, "M0 image" if run.calibration.source != "control" else "mean control image"
-    for kind in ("control", "deltam"):
+    # Time-encoded volumes may all be labels.
+    for kind in ("control", "deltam", "label"):
         if run.volumes(kind):
             return _mean(volumes, run.volumes(kind)), f"mean {kind} image"
     raise ValueError(f"{run.stem}: no volume to make a reference from")
