@@ -205,5 +205,6 @@ def _notes(found: Averages, estimate: Estimate, scheme: LabelingScheme) -> tuple
     for flag, what in sentences:
         share = float(np.count_nonzero(estimate.flag & flag)) / size
         if share > 0:
-            notes.append(f"{100 * share:.1f} % of the voxels in the mask have {what}.")
+            percent = f"{100 * share:.1f} %" if share >= 0.0005 else "Less than 0.1 %"
+            notes.append(f"{percent} of the voxels in the mask have {what}.")
     return tuple(notes)
