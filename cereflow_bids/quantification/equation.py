@@ -111,7 +111,7 @@ def _ge_product(run: AslRun, delay: ArrayLike) -> Equation:
     }
     kept = [p for p in labeling.parameters() if p.name not in constants]
     product = [Parameter(n, v, u, COMMAND_LINE, "GE product") for n, (v, u) in constants.items()]
-    return Equation(cbf, "GE product", "docs/method.md", (*kept, *product, PARTITION))
+    return Equation(cbf, "GE product", "docs/equations.md", (*kept, *product, PARTITION))
 
 
 def _value(parameter: Parameter | None) -> float:
