@@ -113,6 +113,7 @@ def confounds_table(moved: bool) -> pd.DataFrame:
     table["framewise_displacement"] = np.abs(table["trans_x"]) + (0.1 if moved else np.nan)
     table.loc[0] = np.nan
     table.insert(0, "volume_type", ["m0scan"] + ["control", "label"] * 4)
+    table["rejected"] = ["n/a"] * 7 + ["an outlier by SCORE"] * 2
     return table
 
 

@@ -139,7 +139,7 @@ def motion_plot(confounds: "pd.DataFrame") -> bytes:
         If no volume has a motion estimate.
     """
     names = ["trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z"]
-    table = confounds.drop(columns="volume_type", errors="ignore").astype(float)
+    table = confounds[[*names, "framewise_displacement"]].astype(float)
     if not np.isfinite(table[names].to_numpy()).any():
         raise InputError(
             "no volume has a motion estimate.",

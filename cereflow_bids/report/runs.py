@@ -15,7 +15,7 @@ from cereflow_bids.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT_COLUMNS = {"name", "hemisphere", "group", "reason", "volume_type", "flags"}
+TEXT_COLUMNS = {"name", "hemisphere", "group", "reason", "volume_type", "flags", "rejected"}
 REDO = "delete the file and run the participant again."
 
 
