@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -133,12 +133,19 @@ ALARMS = (
     ),
 )
 
+FOUND = {
+    "swapped_pairs": "Some control-label differences are the reverse of the others: control and "
+    "label are swapped there in aslcontext.tsv.",
+    "time_too_short": "A delay or labelling duration is too short to be: it was divided by 1000.",
+}
+"""Mistakes that quantification finds and no measure tells, with their meaning."""
+
 UNKNOWN = "unknown_"
 # Motion is not estimated where there is one average per volume type: that is no fault of the run.
 _MAY_BE_UNKNOWN = ("mean_framewise_displacement",)
 
 
-def raised_flags(measures: Mapping[str, float]) -> list[str]:
+def raised_flags(measures: Mapping[str, float], found: Sequence[str] = ()) -> list[str]:
     """Return the names of the alarms that the measures raise, in the order of `ALARMS`.
 
     Of several on one side of a measure only the first, which is the gravest, is named.
@@ -148,6 +155,8 @@ def raised_flags(measures: Mapping[str, float]) -> list[str]:
     measures
         What should be known of the run. One with an alarm that is NaN all the same raises
         ``unknown_<measure>``, since its alarm could not be judged; motion may be unknown.
+    found
+        Names of the findings of quantification; those of `FOUND` are flags.
     """
     known = {name: value for name, value in measures.items() if not math.isnan(value)}
     raised = [a for a in ALARMS if a.measure in known and a.raised(known[a.measure])]
@@ -155,7 +164,8 @@ def raised_flags(measures: Mapping[str, float]) -> list[str]:
     flags = [a.name for a in raised if a.name in gravest.values()]
     judged = dict.fromkeys(a.measure for a in ALARMS if a.measure not in _MAY_BE_UNKNOWN)
     unknown = [name for name in judged if name in measures and name not in known]
-    return flags + [UNKNOWN + name for name in unknown]
+    named = [name for name in FOUND if name in found]
+    return flags + named + [UNKNOWN + name for name in unknown]
 
 
 def limits(measure: str) -> tuple[float, float]:
@@ -170,4 +180,6 @@ def meaning(flag: str) -> str:
     for alarm in ALARMS:
         if alarm.name == flag:
             return alarm.meaning
+    if flag in FOUND:
+        return FOUND[flag]
     return f"The measure {flag.removeprefix(UNKNOWN)} could not be computed."

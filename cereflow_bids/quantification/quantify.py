@@ -12,9 +12,17 @@ from numpy.typing import ArrayLike, NDArray
 from cereflow_bids.bids.parameters import Parameter
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
+from cereflow_bids.perfusion.plausibility import Finding
 from cereflow_bids.quantification.calibration import calibrate
 from cereflow_bids.quantification.differences import check_decoding, find_differences
 from cereflow_bids.quantification.equation import PARTITION, choose_equation
+from cereflow_bids.quantification.findings import (
+    judge_m0,
+    judge_order,
+    judge_scale,
+    m0_refusal,
+    sentences,
+)
 from cereflow_bids.quantification.partial_volume import correct
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.quantification.selection import Averages, Rejection, average
@@ -52,6 +60,8 @@ class Perfusion:
         Other maps by their key in derivatives_spec/outputs.yaml.
     rejected
         Volumes that are in no mean, with the reason.
+    findings
+        What the images say against the metadata; the notes have it in words.
     """
 
     deltam: Float
@@ -67,6 +77,7 @@ class Perfusion:
     refusal: str = ""
     further: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     rejected: tuple[Rejection, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def quantify(
@@ -97,24 +108,23 @@ def quantify(
     science
         Choices that change numbers.
     tissues
-        Tissue fractions, for what needs them: rejection of outliers, partial volume correction.
+        Tissue fractions, for what needs them: rejection of outliers, partial volume correction,
+        judgement of scale.
 
     Raises
     ------
     InputError
         If the run cannot be quantified as asked.
     """
-    if run.labeling.several_delays and science.quantification == "ge-product":
-        raise InputError(
-            "--quantification ge-product knows one delay, this run has several.",
-            where=run.source,
-            fix="use --quantification consensus.",
-        )
+    _check(run, mask, science)
     found = find_differences(run, series)
     check_decoding(run, found, mask if tissues is None else mask & (tissues.gm > 0.5))
-    if run.calibration.source == "refused":
+    findings = judge_order(run, found, mask, tissues)
+    false_m0 = judge_m0(run, series, m0, found, mask)
+    refusal = run.calibration.refusal or m0_refusal(run, false_m0)
+    if refusal:
         means = average(run, found, mask, science=science, tissues=tissues)
-        return _relative(run, means, mask)
+        return _relative(run, means, mask, refusal, findings)
     scale, calibration, m0_map = calibrate(run, m0, mask, voxel_size, science)
     means = average(run, found, mask, science=science, scale=scale, tissues=tissues)
     if run.labeling.several_delays:
@@ -131,6 +141,7 @@ def quantify(
         voxel_size=voxel_size,
         science=science,
     )
+    findings += judge_scale(run, result.cbf, mask, tissues)
     used = (*_applied(result.parameters, run), *calibration, *means.parameters, *pure.parameters)
     return Perfusion(
         deltam=np.where(mask, _overall(means), 0),
@@ -139,13 +150,30 @@ def quantify(
         reference=result.reference,
         # T1 of tissue may enter both the model and the recovery of M0.
         parameters=tuple(dict.fromkeys(used)),
-        notes=(*run.notes, *means.notes, *result.notes, *pure.notes),
+        notes=(*sentences(findings), *run.notes, *means.notes, *result.notes, *pure.notes),
         cbf=result.cbf,
         standard_error=result.cbf_standard_error,
         m0=m0_map,
         further={**result.further, **pure.maps},
         rejected=means.rejected,
+        findings=findings,
     )
+
+
+def _check(run: AslRun, mask: NDArray[np.bool_], science: Science) -> None:
+    """Refuse what no equation can be applied to."""
+    if run.labeling.several_delays and science.quantification == "ge-product":
+        raise InputError(
+            "--quantification ge-product knows one delay, this run has several.",
+            where=run.source,
+            fix="use --quantification consensus.",
+        )
+    if not mask.any():
+        raise InputError(
+            "no voxel of the brain has a value in every volume.",
+            where=run.source,
+            fix="look at the series and at M0: is there a brain in all of them?",
+        )
 
 
 def _one_delay(
@@ -158,8 +186,6 @@ def _one_delay(
     """Quantify a run with one delay; `scale` is M0, other parameters as for `quantify`."""
     equation = choose_equation(run, science)
     error = means.standard_error
-    if error is not None:
-        error = np.where(mask, equation.cbf(error, scale), 0)
     single = ("One difference only: the standard error of CBF is unknown.",)
     return Fit(
         cbf=np.where(mask, equation.cbf(means.deltam[..., 0], scale), 0),
@@ -185,9 +211,15 @@ def _applied(parameters: Sequence[Parameter], run: AslRun) -> list[Parameter]:
     return [p for p in parameters if not (blood and p == PARTITION)]
 
 
-def _relative(run: AslRun, means: Averages, mask: NDArray[np.bool_]) -> Perfusion:
+def _relative(
+    run: AslRun,
+    means: Averages,
+    mask: NDArray[np.bool_],
+    refusal: str,
+    findings: tuple[Finding, ...],
+) -> Perfusion:
     deltam, notes = _overall(means), means.notes
-    mean = float(np.nanmean(deltam[mask])) if mask.any() else float("nan")
+    mean = float(np.nanmean(deltam[mask]))
     if len(means.repeats) > 1:
         notes = ("The relative map is of the mean difference over all delays.", *notes)
     if mean <= 0:
@@ -201,8 +233,9 @@ def _relative(run: AslRun, means: Averages, mask: NDArray[np.bool_]) -> Perfusio
         method="relative perfusion (difference over its mean in the brain)",
         reference="",
         parameters=(*run.labeling.parameters(), *means.parameters),
-        notes=(*run.notes, *notes),
+        notes=(*sentences(findings), *run.notes, *notes),
         relative=np.where(mask, deltam / abs(mean), 0) if mean else np.full(deltam.shape, np.nan),
-        refusal=run.calibration.refusal,
+        refusal=refusal,
         rejected=means.rejected,
+        findings=findings,
     )

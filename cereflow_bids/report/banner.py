@@ -91,6 +91,8 @@ MEASURES = (
 
 ADVICE = {
     "swapped_order": "Do not use the values. Correct aslcontext.tsv and run again.",
+    "swapped_pairs": "Do not use the values. Correct aslcontext.tsv and run again.",
+    "time_too_short": "Do not use the values. Correct the sidecar and run again.",
     "scale_low": "Do not use the values before the cause is found.",
     "scale_high": "Do not use the values before the cause is found.",
     "unusually_low": "Check the delay and the notes below; compare with others from this scanner.",
@@ -102,7 +104,10 @@ ADVICE = {
     "motion": "Look at the motion plot; consider to repeat the scan.",
     "mask_overlap": "Do not use regional values unless the outlines below fit the brain.",
 }
-SEVERE = ("swapped_order", "scale_low", "scale_high", "mask_overlap")
+SEVERE = (
+    *("swapped_order", "swapped_pairs", "time_too_short"),
+    *("scale_low", "scale_high", "mask_overlap"),
+)
 
 
 def banner(record: RunRecord) -> Banner:

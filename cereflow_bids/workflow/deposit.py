@@ -59,7 +59,7 @@ def deposit(
         run,
         paths,
         confounds["framewise_displacement"].to_numpy(),
-        record["Acquisition"]["NumberOfPairs"],
+        record,
     )
     written = [
         *_native_maps(writer, run, paths, record),

@@ -150,6 +150,7 @@ def perfusion(
         | {"VoxelSize": _voxel_size(affine), "NumberOfPairs": result.n_pairs},
         "Notes": list(result.notes),
         "RejectedVolumes": [asdict(one) for one in result.rejected],
+        "Findings": [one.name for one in result.findings],
     } | ({"Refused": result.refusal} if result.refusal else {})
     saved = {
         name: "" if data is None else save(data, affine, folder / f"{name}.nii")

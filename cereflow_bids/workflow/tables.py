@@ -41,7 +41,7 @@ def region_table(cbf: str, labels: str, mask: str, coverage: str) -> pd.DataFram
 
 
 def quality_table(
-    run: AslRun, paths: dict[str, str], displacement: np.ndarray, n_pairs: int
+    run: AslRun, paths: dict[str, str], displacement: np.ndarray, record: Mapping[str, Any]
 ) -> pd.DataFrame:
     """Return the one row of quality measures.
 
@@ -54,8 +54,8 @@ def quality_table(
         ``brain``.
     displacement
         Framewise displacement (n,), mm.
-    n_pairs
-        Pairs or difference volumes.
+    record
+        Of quantification: ``Findings`` and the number of pairs.
     """
     import pandas as pd
 
@@ -68,7 +68,7 @@ def quality_table(
         "mask_volume": float(inside.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000),
         "mask_coverage": m.coverage(inside, brain),
         "mask_dice": m.dice(inside, brain),
-        "n_pairs": n_pairs,
+        "n_pairs": record["Acquisition"]["NumberOfPairs"],
     }
     if np.isfinite(displacement).any():
         values["mean_framewise_displacement"] = float(np.nanmean(displacement))
@@ -80,7 +80,8 @@ def quality_table(
         for name, value in values.items()
         if name != "flags" and (paths["cbf"] or name not in PERFUSION_MEASURES)
     }
-    return pd.DataFrame([values | {"flags": ";".join(raised_flags(known)) or "n/a"}])
+    flags = raised_flags(known, record["Findings"])
+    return pd.DataFrame([values | {"flags": ";".join(flags) or "n/a"}])
 
 
 def confounds_table(
