@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cereflow_bids.bids.index import check_json
 from cereflow_bids.bids.m0_metadata import read_calibration
 from cereflow_bids.bids.metadata import read_labeling
+from cereflow_bids.bids.people import read_person
 from cereflow_bids.bids.run import LABELED, AslRun
 from cereflow_bids.bids.sidecar import Sidecar
 from cereflow_bids.bids.volumes import image_shape, read_context, volume_count
@@ -139,6 +140,9 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
         notes=tuple(notes),
         fingerprint=_fingerprint(files),
         metadata=json.dumps(dict(sorted(sidecar.values.items()))),
+        person=read_person(
+            Path(layout.root), image.entities["subject"], image.entities.get("session")
+        ),
     )
 
 

@@ -170,6 +170,25 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Person:
+    """What the tables of the dataset say of a participant that T1 of blood depends on.
+
+    Attributes
+    ----------
+    haematocrit
+        Fraction, with the table it came from.
+    haematocrit_missing
+        Whether the tables have haematocrit, but not this one.
+    sex
+        F, M, or empty.
+    """
+
+    haematocrit: Parameter | None = None
+    haematocrit_missing: bool = False
+    sex: str = ""
+
+
+@dataclass(frozen=True)
 class AslRun:
     """One ``_asl`` file with everything that quantification needs.
 
@@ -187,6 +206,8 @@ class AslRun:
         Volume type per volume.
     labeling, calibration
         How blood was labelled, where M0 comes from.
+    person
+        Who was scanned, as far as it matters.
     acquisition
         What the report tells about scanner and series.
     notes
@@ -209,6 +230,7 @@ class AslRun:
     notes: tuple[str, ...] = ()
     fingerprint: tuple[tuple[str, int, int], ...] = ()
     metadata: str = ""
+    person: Person = field(default_factory=Person)
 
     def volumes(self, kind: str) -> list[int]:
         """Return the indices of the volumes of one type."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cereflow_bids import __version__
+from cereflow_bids.cli.science_options import add_science, science_of
 from cereflow_bids.errors import CereflowError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--version", action="version", version=f"cereflow_bids {__version__}")
     p.add_argument("-v", "--verbose", action="count", default=0, help="tell more; repeatable")
     _add_selection(p.add_argument_group("which data"))
-    _add_science(p.add_argument_group("choices that change numbers"))
+    add_science(p.add_argument_group("choices that change numbers"))
     _add_execution(p.add_argument_group("execution"))
     return p
 
@@ -91,73 +92,6 @@ def _add_selection(group: Any) -> None:
         "--skip_bids_validation",
         action="store_true",
         help="do not run bids-validator-deno first (it warns, it never stops the run)",
-    )
-
-
-def _add_science(group: Any) -> None:
-    group.add_argument(
-        "--quantification",
-        choices=("consensus", "ge-product"),
-        default="consensus",
-        help="equation for CBF (default: %(default)s, Alsop 2015)",
-    )
-    group.add_argument(
-        "--m0-smoothing",
-        type=_not_negative,
-        default=5.0,
-        metavar="MM",
-        help="FWHM of the smoothing of M0 (default: %(default)s mm)",
-    )
-    group.add_argument(
-        "--t1-tissue",
-        type=_positive,
-        default=1.3,
-        metavar="S",
-        help="T1 of tissue for the TR correction of M0 and the full kinetic model "
-        "(default: %(default)s s)",
-    )
-    group.add_argument(
-        "--kinetic-model",
-        choices=("consensus", "full"),
-        default="consensus",
-        help="several delays: T1 of tissue as of blood, or the full Buxton model "
-        "(default: %(default)s)",
-    )
-    group.add_argument(
-        "--estimator",
-        choices=("spatial", "least-squares"),
-        default="spatial",
-        help="several delays: Bayesian with a spatial prior that the data tune, or each voxel "
-        "on its own (default: %(default)s)",
-    )
-    group.add_argument(
-        "--outliers",
-        choices=("none", "score", "scrub", "enable"),
-        default="none",
-        help="leave out differences that spoil the mean, by this method; each is listed with its "
-        "reason (default: %(default)s)",
-    )
-    group.add_argument(
-        "--partial-volume-correction",
-        choices=("none", "linear-regression"),
-        default="none",
-        help="also write CBF of pure grey and pure white matter (Asllani 2008); the map that is "
-        "not corrected is always written (default: %(default)s)",
-    )
-    group.add_argument(
-        "--point-spread",
-        type=_not_negative,
-        default=0.0,
-        metavar="MM",
-        help="FWHM of the acquisition's blurring, by which the tissue fractions of the partial "
-        "volume correction are smoothed (default: %(default)s mm)",
-    )
-    group.add_argument(
-        "--random-seed",
-        type=_seed,
-        default=0,
-        metavar="N",
-        help="seed of registration; the same seed gives the same bits (default: %(default)s)",
     )
 
 
@@ -219,7 +153,6 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     import os
 
     from cereflow_bids.bids.dataset import Selection
-    from cereflow_bids.quantification.science import Science
     from cereflow_bids.workflow.settings import Settings
 
     _check_folders(arguments.bids_dir, arguments.output_dir)
@@ -238,17 +171,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             tuple(label.removeprefix("ses-") for label in arguments.session_label),
             _filters(arguments.bids_filter_file),
         ),
-        science=Science(
-            quantification=arguments.quantification,
-            m0_smoothing=arguments.m0_smoothing,
-            t1_tissue=arguments.t1_tissue,
-            kinetic_model=arguments.kinetic_model,
-            estimator=arguments.estimator,
-            outliers=arguments.outliers,
-            partial_volume=arguments.partial_volume_correction,
-            point_spread=arguments.point_spread,
-            seed=arguments.random_seed,
-        ),
+        science=science_of(arguments),
         nprocs=arguments.nprocs or len(os.sched_getaffinity(0)),
         omp_nthreads=arguments.omp_nthreads,
         mem_mb=arguments.mem_mb,
@@ -301,29 +224,8 @@ def _filters(path: Path | None) -> dict[str, Any] | None:
     return {"asl": wanted}
 
 
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return value
-
-
 def _whole(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
-
-
-def _not_negative(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError("must be 0 or more")
-    return value
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be above 0")
     return value

@@ -26,6 +26,15 @@ CBF_UNIT = 6000.0
 M0_SMOOTHING_FWHM = 5.0
 """FWHM of the Gaussian that smooths M0 inside the mask, mm (Alsop 2015 asks for smoothing)."""
 
+HAEMATOCRIT_RANGE = (0.1, 0.7)
+"""A fraction of volume; beyond it nobody lives, or it is a percentage."""
+
+BLOOD_T1_BY_SEX = {"F": 1.908, "M": 1.785}
+"""T1 of arterial blood of healthy adults at 3 T, s (Li 2017, doi:10.1002/mrm.26325)."""
+
+BLOOD_T1_ADULTS = 1.841
+"""The same, where sex is not known (Li 2017)."""
+
 _BLOOD_T1 = {1.5: 1.35, 3.0: 1.65, 7.0: 2.087}
 
 
@@ -50,10 +59,20 @@ def blood_t1(field_strength: float) -> float:
     """
     if not field_strength > 0:
         raise ValueError(f"field strength must be positive, got {field_strength}")
-    for nominal, t1 in _BLOOD_T1.items():
-        if abs(field_strength - nominal) <= 0.2:
-            return t1
-    return (110 * field_strength + 1316) / 1000
+    field = nominal_field(field_strength)
+    return _BLOOD_T1.get(field, (110 * field + 1316) / 1000)
+
+
+def nominal_field(field_strength: float) -> float:
+    """Return 1.5, 3 or 7 T for what lies within 0.2 T of it, else the field strength itself.
+
+    Examples
+    --------
+    >>> nominal_field(2.89), nominal_field(5)
+    (3.0, 5.0)
+    """
+    near = [nominal for nominal in _BLOOD_T1 if abs(field_strength - nominal) <= 0.2]
+    return near[0] if near else float(field_strength)
 
 
 def blood_t1_from_haematocrit(
@@ -82,7 +101,7 @@ def blood_t1_from_haematocrit(
     1.75
     """
     limits = {
-        "haematocrit": (haematocrit, 0.1, 0.7),
+        "haematocrit": (haematocrit, *HAEMATOCRIT_RANGE),
         "field strength": (field_strength, 1.5, 7.0),
         "oxygenation": (oxygenation, 0.0, 1.0),
     }

@@ -13,6 +13,7 @@ from cereflow_bids.bids.parameters import Parameter
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion.plausibility import Finding
+from cereflow_bids.quantification.blood import with_blood
 from cereflow_bids.quantification.calibration import calibrate
 from cereflow_bids.quantification.differences import check_decoding, find_differences
 from cereflow_bids.quantification.equation import PARTITION, choose_equation
@@ -117,6 +118,7 @@ def quantify(
         If the run cannot be quantified as asked.
     """
     _check(run, mask, science)
+    run = with_blood(run, science)
     found = find_differences(run, series)
     check_decoding(run, found, mask if tissues is None else mask & (tissues.gm > 0.5))
     findings = judge_order(run, found, mask, tissues)

@@ -10,6 +10,7 @@ from cereflow_bids.perfusion.scheme import KineticModel
 
 Quantification = Literal["consensus", "ge-product"]
 Estimator = Literal["spatial", "least-squares"]
+BloodSource = Literal["field", "sex"]
 PartialVolume = Literal["none", "linear-regression"]
 Outliers = Literal["none", "score", "scrub", "enable"]
 
@@ -26,6 +27,12 @@ class Science:
         FWHM of the Gaussian on M0, mm.
     t1_tissue
         T1 of tissue for the TR correction of M0 and for the full kinetic model, s.
+    t1_blood
+        T1 of arterial blood of all runs, s; None to find it run by run.
+    haematocrit
+        Of all participants, a fraction; None where the dataset tells, or nobody.
+    t1_blood_from
+        What T1 of blood goes by where no haematocrit is known.
     kinetic_model
         Form of the general kinetic model for several delays.
     estimator
@@ -43,6 +50,9 @@ class Science:
     quantification: Quantification = "consensus"
     m0_smoothing: float = M0_SMOOTHING_FWHM
     t1_tissue: float = T1_TISSUE
+    t1_blood: float | None = None
+    haematocrit: float | None = None
+    t1_blood_from: BloodSource = "field"
     kinetic_model: KineticModel = "consensus"
     estimator: Estimator = "spatial"
     outliers: Outliers = "none"

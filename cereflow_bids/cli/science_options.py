@@ -1,0 +1,181 @@
+"""The options of ``cereflow`` that change numbers, and what becomes of them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from cereflow_bids.errors import UsageError
+
+if TYPE_CHECKING:
+    from cereflow_bids.quantification.science import Science
+
+
+def add_science(group: Any) -> None:
+    """Add the choices that change numbers to a parser's group."""
+    group.add_argument(
+        "--quantification",
+        choices=("consensus", "ge-product"),
+        default="consensus",
+        help="equation for CBF (default: %(default)s, Alsop 2015)",
+    )
+    group.add_argument(
+        "--m0-smoothing",
+        type=_not_negative,
+        default=5.0,
+        metavar="MM",
+        help="FWHM of the smoothing of M0 (default: %(default)s mm)",
+    )
+    group.add_argument(
+        "--t1-tissue",
+        type=_positive,
+        default=1.3,
+        metavar="S",
+        help="T1 of tissue for the TR correction of M0 and the full kinetic model "
+        "(default: %(default)s s)",
+    )
+    _add_blood(group)
+    _add_models(group)
+    _add_differences(group)
+    group.add_argument(
+        "--random-seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="seed of registration; the same seed gives the same bits (default: %(default)s)",
+    )
+
+
+def _add_blood(group: Any) -> None:
+    one = group.add_mutually_exclusive_group()
+    one.add_argument(
+        "--t1-blood",
+        type=_blood_t1,
+        metavar="S",
+        help="T1 of arterial blood for all runs, instead of that of field strength or haematocrit",
+    )
+    one.add_argument(
+        "--haematocrit",
+        "--hematocrit",
+        type=_haematocrit,
+        metavar="FRACTION",
+        help="haematocrit of all participants, from which T1 of blood is computed (Hales 2016); "
+        "without it, a column haematocrit of participants.tsv is used for those it tells of",
+    )
+    group.add_argument(
+        "--t1-blood-from",
+        choices=("field", "sex"),
+        default="field",
+        help="where no haematocrit is known: T1 of blood by field strength, or by sex at 3 T "
+        "(Li 2017) (default: %(default)s)",
+    )
+
+
+def _add_models(group: Any) -> None:
+    group.add_argument(
+        "--kinetic-model",
+        choices=("consensus", "full"),
+        default="consensus",
+        help="several delays: T1 of tissue as of blood, or the full Buxton model "
+        "(default: %(default)s)",
+    )
+    group.add_argument(
+        "--estimator",
+        choices=("spatial", "least-squares"),
+        default="spatial",
+        help="several delays: Bayesian with a spatial prior that the data tune, or each voxel "
+        "on its own (default: %(default)s)",
+    )
+
+
+def _add_differences(group: Any) -> None:
+    group.add_argument(
+        "--outliers",
+        choices=("none", "score", "scrub", "enable"),
+        default="none",
+        help="leave out differences that spoil the mean, by this method; each is listed with its "
+        "reason (default: %(default)s)",
+    )
+    group.add_argument(
+        "--partial-volume-correction",
+        choices=("none", "linear-regression"),
+        default="none",
+        help="also write CBF of pure grey and pure white matter (Asllani 2008); the map that is "
+        "not corrected is always written (default: %(default)s)",
+    )
+    group.add_argument(
+        "--point-spread",
+        type=_not_negative,
+        default=0.0,
+        metavar="MM",
+        help="FWHM of the acquisition's blurring, by which the tissue fractions of the partial "
+        "volume correction are smoothed (default: %(default)s mm)",
+    )
+
+
+def science_of(arguments: argparse.Namespace) -> Science:
+    """Return the choices of a command line.
+
+    Raises
+    ------
+    UsageError
+        If two of them contradict each other.
+    """
+    from cereflow_bids.quantification.science import Science
+
+    product = arguments.quantification == "ge-product"
+    blood = arguments.t1_blood is not None or arguments.haematocrit is not None
+    if product and (blood or arguments.t1_blood_from != "field"):
+        raise UsageError(
+            "--quantification ge-product has a T1 of blood of its own.",
+            fix="leave out --t1-blood, --haematocrit and --t1-blood-from, or use consensus.",
+        )
+    return Science(
+        quantification=arguments.quantification,
+        m0_smoothing=arguments.m0_smoothing,
+        t1_tissue=arguments.t1_tissue,
+        t1_blood=arguments.t1_blood,
+        haematocrit=arguments.haematocrit,
+        t1_blood_from=arguments.t1_blood_from,
+        kinetic_model=arguments.kinetic_model,
+        estimator=arguments.estimator,
+        outliers=arguments.outliers,
+        partial_volume=arguments.partial_volume_correction,
+        point_spread=arguments.point_spread,
+        seed=arguments.random_seed,
+    )
+
+
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
+def _blood_t1(text: str) -> float:
+    value = float(text)
+    if not 0.5 <= value <= 5:
+        raise argparse.ArgumentTypeError("must be in seconds, from 0.5 to 5")
+    return value
+
+
+def _haematocrit(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 0.7:
+        raise argparse.ArgumentTypeError("must be a fraction, such as 0.42; nothing is rescaled")
+    return value
