@@ -23,6 +23,7 @@ IGNORED = (
     *("*.html", "*.pdf", "group_cbf.*", "logs/", "**/figures"),
     *(
         "**/*_cbf.*",
+        "**/*_cvr.*",
         "**/*_aslref.*",
         "**/*_deltam.*",
         "**/*_att.*",

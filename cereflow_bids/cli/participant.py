@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from cereflow_bids.bids.reactivity_record import ReactivityRecord, read_reactivities
 from cereflow_bids.bids.status import Status
 from cereflow_bids.bids.validation import validate
 from cereflow_bids.workflow.execution import Plan, make_plan, run_participants, summarise
@@ -29,8 +30,11 @@ def run(settings: Settings, *, dry_run: bool = False) -> int:
         _tell_plan(plan)
         return 0
     statuses = run_participants(plan, settings)
+    concerned = {status.participant for status in statuses}
+    compared = [r for r in read_reactivities(settings.out_dir) if r.participant in concerned]
     _tell_outcome(statuses, settings)
-    return _exit_code(statuses)
+    _tell_compared(compared)
+    return _exit_code(statuses, compared)
 
 
 def _tell_plan(plan: Plan) -> None:
@@ -52,8 +56,19 @@ def _tell_outcome(statuses: Sequence[Status], settings: Settings) -> None:
     print(f"{counts}; reports in {settings.out_dir}")
 
 
-def _exit_code(statuses: Sequence[Status]) -> int:
-    states = {status.state for status in statuses}
+def _tell_compared(compared: Sequence[ReactivityRecord]) -> None:
+    for record in compared:
+        if record.message:
+            fix = f" To fix: {record.fix}" if record.fix else ""
+            word = "failed" if record.state == "failed" else "note"
+            told = f"no reactivity map: {record.message}"
+            print(f"{word}: {record.group}: {told}{fix}", file=sys.stderr)
+
+
+def _exit_code(statuses: Sequence[Status], compared: Sequence[ReactivityRecord]) -> int:
+    states = {status.state for status in statuses} | {
+        record.state for record in compared if record.state == "failed"
+    }
     if states & {"failed", "waiting", "running"}:
         return 1
     return 3 if "pending" in states else 0

@@ -32,6 +32,8 @@ from cereflow_bids.workflow.graph import WHOLE, identifier, participant_graph, r
 from cereflow_bids.workflow.plugin import ResilientMultiProc
 from cereflow_bids.workflow.progress import progress
 from cereflow_bids.workflow.quiet import quieten
+from cereflow_bids.workflow.reactivity_node import reactivity_graph
+from cereflow_bids.workflow.reactivity_plan import close_reactivity, pairs_of, plan_reactivity
 from cereflow_bids.workflow.resume import discard_damaged_results, remove_outputs
 from cereflow_bids.workflow.settings import Settings
 
@@ -89,7 +91,8 @@ def run_participants(plan: Plan, settings: Settings) -> list[Status]:
         error = _execute(graph, settings, "Quantifying")
         for run in plan.todo:
             _close(run.stem, settings, error)
-    _report(plan, settings)
+    compared = _compare(plan, settings)
+    _report(plan, settings, compared)
     stems = [run.stem for run in (*plan.todo, *plan.finished)] + [r.stem for r in plan.rejected]
     return [status for stem in sorted(stems) if (status := read_status(settings.out_dir, stem))]
 
@@ -105,10 +108,22 @@ def _prepare(plan: Plan, settings: Settings) -> None:
         remove_outputs(one.stem, settings.out_dir)
 
 
-def _report(plan: Plan, settings: Settings) -> None:
+def _compare(plan: Plan, settings: Settings) -> set[str]:
+    """Make the reactivity maps that are missing, and return the participants with news."""
+    runs = (*plan.todo, *plan.finished)
+    stems = [run.stem for run in runs] + [one.stem for one in plan.rejected]
+    pairs, news = plan_reactivity(pairs_of(runs, plan.rejected), stems, settings)
+    if pairs:
+        _execute(reactivity_graph(pairs, settings), settings, "Comparing")
+        close_reactivity(pairs, settings)
+    return news
+
+
+def _report(plan: Plan, settings: Settings, compared: set[str]) -> None:
     """Write the reports of participants with news, and of those whose report is missing."""
     writer = DerivativeWriter(settings.out_dir)
-    news = {run.participant for run in plan.todo} | {one.participant for one in plan.rejected}
+    news = compared | {run.participant for run in plan.todo}
+    news |= {one.participant for one in plan.rejected}
     # Every run that was ever taken up is reported, also those that this call did not select.
     known = read_statuses(settings.out_dir)
     keys = ("report_html", "report_pdf")

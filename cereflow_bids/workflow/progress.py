@@ -55,7 +55,9 @@ def _plain_lines(node: Any, status: str) -> None:
 
 def _label(node: Any) -> str:
     """``participants.sub_01_run_2.motion`` → ``sub-01 run-2: motion``."""
-    _, *parts = node.fullname.split(".")
+    graph, *parts = node.fullname.split(".")
     words = parts[0].split("_")
     entities = " ".join("-".join(pair) for pair in zip(words[::2], words[1::2], strict=False))
-    return f"{entities}: {parts[1].replace('_', ' ') if len(parts) > 1 else 'report'}"
+    return (
+        f"{entities}: {parts[1].replace('_', ' ') if len(parts) > 1 else graph.removesuffix('s')}"
+    )
