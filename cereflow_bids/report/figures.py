@@ -1,10 +1,4 @@
-"""Pictures of a run: arrays and an affine in, PNG bytes out, the same bytes every time.
-
-The colour map is *inferno*. Its lightness rises evenly, so that equal steps of CBF look equal,
-it survives a grey print and colour-blind eyes, and its low end meets the black background; the
-rainbow maps of scanner consoles draw edges where there are none. Negative values have a colour
-of their own (blue), because on an even scale they would be taken for the background.
-"""
+"""Pictures of a run: arrays and an affine in, PNG bytes out, the same bytes every time."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,7 +8,6 @@ import numpy.typing as npt
 
 from cereflow_bids.errors import InputError
 from cereflow_bids.report.canvas import (
-    DARK,
     LIGHT,
     Panel,
     dark_figure,
@@ -23,15 +16,8 @@ from cereflow_bids.report.canvas import (
     light_figure,
     png_bytes,
 )
-from cereflow_bids.report.planes import (
-    EDGES,
-    Volume,
-    brain_planes,
-    crop_to,
-    pixel_size,
-    plane_of,
-    to_ras,
-)
+from cereflow_bids.report.mosaic import COLUMNS, Scale, axial_mosaic, cropped
+from cereflow_bids.report.planes import EDGES, Volume, brain_planes, pixel_size, plane_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,10 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Numbers = npt.NDArray[Any]
-
-COLUMNS = 6
-MOST_SLICES = 24
-BELOW_ZERO = "#27588f"
 
 
 def cbf_mosaic(
@@ -76,13 +58,8 @@ def cbf_mosaic(
     bytes
         A PNG file.
     """
-    shown = np.where(np.asarray(mask) > 0, np.asarray(cbf, dtype=np.float32), np.nan)
-    brain, values = _cropped(mask, shown, affine)
-    indices = brain_planes(brain.data, "axial", MOST_SLICES)
-    tiles = [plane_of(values.data, "axial", index) for index in indices]
-    labels = [f"z {values.position('axial', index):+.0f}" for index in indices]
-    width, height = pixel_size(values, "axial")
-    return _tiled(tiles, labels, height / width, title=title, vmax=vmax, units=units)
+    scale = Scale(units, 0.0, vmax)
+    return axial_mosaic(cbf, mask, affine, title=title, scale=scale)
 
 
 def registration_overview(
@@ -105,7 +82,7 @@ def registration_overview(
     bytes
         A PNG file.
     """
-    brain, reference, grey = _cropped(mask, aslref, affine, gm_probability)
+    brain, reference, grey = cropped(mask, aslref, affine, gm_probability)
     inside = reference.data[brain.data > 0.5]
     limits = (0.0, float(np.percentile(inside, 99.0)) or 1.0)
     plan = [("axial", index) for index in brain_planes(brain.data, "axial", 12)]
@@ -159,75 +136,6 @@ def motion_plot(confounds: "pd.DataFrame") -> bytes:
     grid[2].set_xlabel("Volume")
     grid[2].xaxis.get_major_locator().set_params(integer=True)
     return png_bytes(figure)
-
-
-def _cropped(
-    mask: Numbers, first: Numbers, affine: npt.NDArray[np.floating], *others: Numbers
-) -> list[Volume]:
-    shapes = {np.shape(array) for array in (mask, first, *others)}
-    if len(shapes) != 1:
-        raise ValueError(f"the arrays of one picture differ in shape: {sorted(shapes)}")
-    brain = to_ras(np.asarray(mask) > 0, affine)
-    if not (brain.data > 0.5).any():
-        raise InputError(
-            "the brain mask is empty.",
-            where="desc-brain_mask.nii.gz",
-            fix="look at the reference image of the run; its contrast or coverage is unusual.",
-        )
-    volumes = [to_ras(array, affine).data for array in (first, *others)]
-    return crop_to(brain.data, *volumes, affine=brain.affine)
-
-
-def _tiled(
-    tiles: Sequence[Numbers],
-    labels: Sequence[str],
-    aspect: float,
-    *,
-    title: str,
-    vmax: float,
-    units: str,
-) -> bytes:
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
-    rows, columns = tiles[0].shape
-    n_columns = min(COLUMNS, len(tiles))
-    n_rows = -(-len(tiles) // n_columns)
-    sheet = np.full((n_rows * rows, n_columns * columns), np.nan, dtype=np.float32)
-    for number, tile in enumerate(tiles):
-        top, left = (number // n_columns) * rows, (number % n_columns) * columns
-        sheet[top : top + rows, left : left + columns] = tile
-    width = 8.6 * n_columns / COLUMNS
-    height = width * n_rows * rows * aspect / (n_columns * columns)
-    # The bar needs room for its label even where there is but one row of slices.
-    full_width, full_height = max(width + 1.1, 4.5), max(height, 2.4) + 0.5
-    figure = Figure(figsize=(full_width, full_height), facecolor=DARK)
-    ax = figure.add_axes((0.0, 0.0, width / full_width, height / full_height))
-    ax.set_axis_off()
-    cmap = colormaps["inferno"].with_extremes(bad="black", under=BELOW_ZERO, over="white")
-    picture = ax.imshow(
-        sheet, cmap=cmap, vmin=0.0, vmax=vmax, aspect=aspect, interpolation="nearest"
-    )
-    for number, label in enumerate(labels):
-        row, column = divmod(number, n_columns)
-        if column:
-            ax.axvline(column * columns - 0.5, color="#30363c", lw=0.6)
-        edge_letters(ax, (column * columns, row * rows), (columns, rows), EDGES["axial"], label)
-    figure.text(0.1 / full_width, 1 - 0.2 / full_height, title, color=LIGHT, size=11, va="center")
-    _colour_bar(figure, picture, (width + 0.15) / full_width, units)
-    return png_bytes(figure)
-
-
-def _colour_bar(figure: "Figure", picture: Any, left: float, units: str) -> None:
-    width, height = figure.get_size_inches()
-    tall = min(height - 1.0, 4.5)
-    cax = figure.add_axes((left, 0.5 - tall / height / 2, 0.16 / width, tall / height))
-    bar = figure.colorbar(picture, cax=cax, extend="both", extendfrac=0.05)
-    bar.set_label(units, color=LIGHT, size=10)
-    bar.ax.tick_params(colors=LIGHT, labelsize=9)
-    bar.outline.set_edgecolor(LIGHT)
-    bar.ax.text(0.5, -0.065, "< 0", transform=bar.ax.transAxes, color="#8fb0d6", size=8,
-                ha="center", va="top")  # fmt: skip
 
 
 def _outlined(
