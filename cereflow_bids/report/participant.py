@@ -9,6 +9,7 @@ from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.errors import UsageError
 from cereflow_bids.report.banner import banner, quality_rows
 from cereflow_bids.report.parameters import acquisition_rows, parameter_rows
+from cereflow_bids.report.reactivity import reactivity_sections
 from cereflow_bids.report.region_table import flagged_pairs, number, region_groups
 from cereflow_bids.report.rendering import data_uri, render_html, render_pdf
 from cereflow_bids.report.run_figures import draw_run_figures
@@ -67,6 +68,7 @@ def build_participant_report(
         "participant.html.j2",
         participant=label,
         runs=[run_content(writer, record) for record in records],
+        compared=reactivity_sections(writer, label),
         notes=list(notes),
         processed=processed,
         delays=sorted({delay for record in records for delay in record.delays}),

@@ -37,9 +37,9 @@ def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, b
         delays and, where motion was estimated, ``motion``.
     """
     run = record.run
-    mask, affine = _load(writer, "brain_mask", run)
+    mask, affine = load_image(writer, "brain_mask", run)
     key = "cbf_relative" if record.refused else "cbf"
-    values, _ = _load(writer, key, run)
+    values, _ = load_image(writer, key, run)
     if record.refused:
         title, vmax, units = "Relative perfusion", RELATIVE_MAXIMUM, "× mean of the brain"
     else:
@@ -48,7 +48,7 @@ def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, b
     figures = {"cbf": cbf_mosaic(values, mask, affine, title=title, vmax=vmax, units=units)}
     writer.write_bytes(f"figure_{key}", figures["cbf"], run=run)
     if record.has_att:
-        att, _ = _load(writer, "att", run)
+        att, _ = load_image(writer, "att", run)
         figures["att"] = cbf_mosaic(
             att,
             mask,
@@ -58,8 +58,8 @@ def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, b
             units="s",
         )
         writer.write_bytes("figure_att", figures["att"], run=run)
-    reference, _ = _load(writer, "aslref", run)
-    grey, _ = _load(writer, "gm_probability", run)
+    reference, _ = load_image(writer, "aslref", run)
+    grey, _ = load_image(writer, "gm_probability", run)
     figures["registration"] = registration_overview(reference, mask, grey, affine)
     writer.write_bytes("figure_registration", figures["registration"], run=run)
     if record.confounds is not None and motion_estimated(record.confounds):
@@ -73,9 +73,16 @@ def motion_estimated(confounds: "pd.DataFrame") -> bool:
     return any(math.isfinite(value) for value in confounds["trans_x"])
 
 
-def _load(
+def load_image(
     writer: DerivativeWriter, key: str, run: str
 ) -> tuple[npt.NDArray[np.generic], npt.NDArray[Any]]:
+    """Return data and affine of an image of a run.
+
+    Raises
+    ------
+    InputError
+        If it is missing.
+    """
     import nibabel as nib
 
     path = writer.path(key, run=run)

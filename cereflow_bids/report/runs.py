@@ -110,7 +110,7 @@ def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
     status = read_status(writer.out_dir, run)
     if status and status.state != "done":
         return RunRecord(run, status.state, status.step, status.message, status.fix)
-    cbf, relative = (_sidecar(writer.path(key, run=run)) for key in ("cbf", "cbf_relative"))
+    cbf, relative = (sidecar_of(writer.path(key, run=run)) for key in ("cbf", "cbf_relative"))
     if not cbf.is_file() and not relative.is_file():
         raise InputError(
             "there is neither a CBF map nor a relative perfusion map with its sidecar.",
@@ -119,7 +119,7 @@ def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
         )
     quality, flags = _quality(writer.path("quality", run=run))
     absolute = cbf.is_file()
-    sidecar = _json(cbf if absolute else relative)
+    sidecar = read_json(cbf if absolute else relative)
     return RunRecord(
         run=run,
         state="done",
@@ -178,11 +178,21 @@ def _quality(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
     return measures, tuple(flag for flag in flags if flag not in ("", "n/a"))
 
 
-def _sidecar(image: Path) -> Path:
+def sidecar_of(image: Path) -> Path:
+    """Return where the sidecar of an image lies."""
     return image.with_name(image.name.removesuffix(".nii.gz") + ".json")
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a sidecar.
+
+    Raises
+    ------
+    InputError
+        If it is missing or no JSON object.
+    """
+    if not path.is_file():
+        raise InputError("the sidecar is missing.", where=path.name, fix=REDO)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
