@@ -1,9 +1,9 @@
-"""Linear registration, by ANTs. No other module names it.
+"""Registration, by ANTs. No other module names it.
 
 Images are arrays of shape (x, y, z) with a 4x4 affine from voxel indices to scanner millimetres
 (RAS+, as nibabel has it). A registration returns one 4x4 matrix that maps points of the fixed
 image, in RAS+ mm, to points of the moving image: with it the moving image is resampled on the
-fixed grid.
+fixed grid. A deformable one returns two `PointMap`, one for each direction.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
+from cereflow_bids.imaging.point_map import PointMap
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     Array = NDArray[np.floating]
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -83,6 +84,63 @@ def register(
             aff_smoothing_sigmas=tuple(smoothing_sigmas),
         )
         return _read_itk(result["fwdtransforms"][0])
+
+
+def deform(
+    fixed: Array,
+    fixed_affine: Array,
+    moving: Array,
+    moving_affine: Array,
+    *,
+    seed: int = 0,
+) -> tuple[PointMap, PointMap]:
+    """Register by an affine transform, then a diffeomorphism, both by mutual information (SyN).
+
+    Parameters
+    ----------
+    fixed, moving
+        Images (x, y, z) of the same parts of the body, arbitrary units.
+    fixed_affine, moving_affine
+        Voxel-to-RAS+ matrices (4, 4), mm.
+    seed
+        As for `register`.
+
+    Returns
+    -------
+    fixed_to_moving, moving_to_fixed
+        Each the other's inverse.
+
+    Notes
+    -----
+    Avants 2008, doi:10.1016/j.media.2007.06.004.
+    """
+    import ants
+
+    ants.config.set_ants_deterministic(True, seed + 1)
+    with tempfile.TemporaryDirectory(prefix="cereflow-") as folder:
+        result = ants.registration(
+            fixed=_to_ants(fixed, fixed_affine),
+            moving=_to_ants(moving, moving_affine),
+            type_of_transform="SyN",
+            outprefix=f"{folder}/",
+        )
+        warp, linear = result["fwdtransforms"]
+        matrix = _read_itk(linear)
+        forward, grid = _read_displacement(warp)
+        backward, _ = _read_displacement(result["invtransforms"][1])
+    return (
+        PointMap(np.eye(4), forward, grid, matrix),
+        PointMap(np.linalg.inv(matrix), backward, grid),
+    )
+
+
+def _read_displacement(path: str) -> tuple[NDArray[np.float32], Array]:
+    """Return a displacement field (x, y, z, 3) in RAS+ mm and the matrix of its grid."""
+    import nibabel as nib
+
+    image: Any = nib.load(path)
+    field = np.asarray(image.dataobj, dtype=np.float32)[:, :, :, 0]
+    return field * np.array([-1, -1, 1], dtype=np.float32), image.affine
 
 
 def _to_ants(data: Array, affine: Array) -> Any:

@@ -1,7 +1,7 @@
 """Moving images between grids with one interpolation.
 
-Matrices named `world` map points of the target, in RAS+ mm, to points of the source, as
-`registration.register` returns them (fixed = target, moving = source).
+What is named `world` maps points of the target, in RAS+ mm, to points of the source, as
+`registration.register` and `registration.deform` return it (fixed = target, moving = source).
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
+from cereflow_bids.imaging.point_map import PointMap, transform
+
+_SLAB = 16
+_SPLINE_PAD = 12
+World = ArrayLike | PointMap | None
 Array = NDArray[np.floating]
 
 
@@ -21,7 +26,7 @@ def resample(
     shape: Sequence[int],
     affine: ArrayLike,
     *,
-    world: ArrayLike | None = None,
+    world: World = None,
     order: int = 3,
     fill: float = 0.0,
 ) -> NDArray[np.float32]:
@@ -36,7 +41,7 @@ def resample(
     shape
         Shape (3,) of the target.
     world
-        Target-to-source matrix (4, 4), mm; identity where none is given.
+        Target-to-source matrix (4, 4), mm, or a deformation; identity where none is given.
     order
         Order of the spline: 0 nearest, 1 linear, 3 cubic.
     fill
@@ -48,8 +53,10 @@ def resample(
     ndarray
         Target image, float32.
     """
-    voxels = _target_to_source(source_affine, affine, world)
     image = np.asarray(source, dtype=np.float32)
+    if isinstance(world, PointMap):
+        return _deformed(image, source_affine, shape, affine, world, order=order, fill=fill)
+    voxels = _target_to_source(source_affine, affine, world)
     out: NDArray[np.float32] = ndimage.affine_transform(
         image,
         voxels[:3, :3],
@@ -59,6 +66,43 @@ def resample(
         mode="nearest",
     )
     out[_outside(voxels, shape, image.shape)] = fill
+    return out
+
+
+def _deformed(
+    image: NDArray,
+    source_affine: ArrayLike,
+    shape: Sequence[int],
+    affine: ArrayLike,
+    world: PointMap,
+    *,
+    order: int,
+    fill: float,
+) -> NDArray:
+    """Interpolate slab by slab: the coordinates of a whole grid would take gigabytes."""
+    # A spline needs values beyond the edge; this is how affine_transform gives them.
+    pad = _SPLINE_PAD if order > 1 else 0
+    coefficients = image
+    if pad:
+        coefficients = ndimage.spline_filter(np.pad(image, pad, "edge"), order, mode="nearest")
+    out = np.empty(tuple(shape), dtype=image.dtype)
+    back = np.linalg.inv(np.asarray(source_affine, dtype=np.float64))
+    limits = np.array(image.shape).reshape(3, 1, 1, 1) - 0.5
+    for first in range(0, shape[2], _SLAB):
+        here = slice(first, min(first + _SLAB, shape[2]))
+        grid = np.indices((shape[0], shape[1], here.stop - first), dtype=np.float64)
+        grid[2] += first
+        voxels = transform(back, world.apply(transform(affine, grid)))
+        slab = ndimage.map_coordinates(
+            coefficients,
+            voxels + pad,
+            output=image.dtype,
+            order=order,
+            mode="nearest",
+            prefilter=False,
+        )
+        slab[((voxels < -0.5) | (voxels > limits)).any(axis=0)] = fill
+        out[:, :, here] = slab
     return out
 
 
@@ -91,7 +135,7 @@ def area_average(
     shape: Sequence[int],
     affine: ArrayLike,
     *,
-    world: ArrayLike | None = None,
+    world: World = None,
 ) -> NDArray[np.float32]:
     """Average a fine image over the voxels of a coarser grid.
 
@@ -111,7 +155,7 @@ def majority_labels(
     shape: Sequence[int],
     affine: ArrayLike,
     *,
-    world: ArrayLike | None = None,
+    world: World = None,
 ) -> NDArray[np.int32]:
     """Give each voxel of a coarser grid the label that fills most of it, 0 included.
 
@@ -119,10 +163,13 @@ def majority_labels(
     """
     labels = np.asarray(source)
     factors, fine_shape, fine_affine = _subdivide(source_affine, shape, affine)
-    voxels = _target_to_source(source_affine, fine_affine, world)
-    fine = ndimage.affine_transform(
-        labels, voxels[:3, :3], voxels[:3, 3], output_shape=fine_shape, order=0, cval=0
-    )
+    if isinstance(world, PointMap):
+        fine = _deformed(labels, source_affine, fine_shape, fine_affine, world, order=0, fill=0)
+    else:
+        voxels = _target_to_source(source_affine, fine_affine, world)
+        fine = ndimage.affine_transform(
+            labels, voxels[:3, :3], voxels[:3, 3], output_shape=fine_shape, order=0, cval=0
+        )
     cells = _blocks(fine, shape, factors).transpose(0, 2, 4, 1, 3, 5)
     return _mode(cells.reshape(int(np.prod(shape)), -1)).reshape(tuple(shape)).astype(np.int32)
 
