@@ -27,6 +27,13 @@ def add_science(group: Any) -> None:
         help="FWHM of the smoothing of M0 (default: %(default)s mm)",
     )
     group.add_argument(
+        "--m0-reference",
+        choices=("voxelwise", "csf", "wm"),
+        default="voxelwise",
+        help="divide each voxel by its own M0, or all by one M0 of blood, from cerebrospinal "
+        "fluid or white matter (default: %(default)s)",
+    )
+    group.add_argument(
         "--t1-tissue",
         type=_positive,
         default=1.3,
@@ -133,6 +140,7 @@ def science_of(arguments: argparse.Namespace) -> Science:
     return Science(
         quantification=arguments.quantification,
         m0_smoothing=arguments.m0_smoothing,
+        m0_reference=arguments.m0_reference,
         t1_tissue=arguments.t1_tissue,
         t1_blood=arguments.t1_blood,
         haematocrit=arguments.haematocrit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +18,9 @@ from cereflow_bids.perfusion.calibration import (
     recovery_fraction,
     smooth_m0,
 )
+from cereflow_bids.quantification.m0_reference import find_blood_m0
 from cereflow_bids.quantification.science import Science
+from cereflow_bids.quantification.tissues import Tissues
 
 Float = NDArray[np.floating]
 
@@ -28,28 +31,80 @@ _NOTES = {
 }
 
 
+@dataclass(frozen=True)
+class Calibrated:
+    """What ΔM is divided by.
+
+    Attributes
+    ----------
+    scale
+        As an M0 of tissue: (x, y, z), or one number where it is λ times an M0 of blood.
+    parameters
+        The constants that made it.
+    image
+        The map of `scale`, (x, y, z), 0 outside the mask; None for a number of the dataset's.
+    of_blood
+        Whether M0 is that of blood, so that λ cancels.
+    notes
+        Sentences for the report.
+    """
+
+    scale: ArrayLike
+    parameters: tuple[Parameter, ...]
+    image: Float | None = None
+    of_blood: bool = False
+    notes: tuple[str, ...] = ()
+
+
 def calibrate(
     run: AslRun,
     m0: Float | None,
     mask: NDArray[np.bool_],
+    *,
     voxel_size: Sequence[float],
     science: Science,
-) -> tuple[ArrayLike, list[Parameter], Float | None]:
-    """Return what ΔM is divided by (as an M0 of tissue), the constants, and the M0 map.
+    tissues: Tissues | None = None,
+) -> Calibrated:
+    """Return what ΔM is divided by.
 
     Parameters as for `quantification.quantify`.
 
     Raises
     ------
     InputError
-        If M0 is not positive anywhere in the brain.
+        If M0 is not positive anywhere in the brain, or the reference tissue cannot serve.
     """
-    calibration = run.calibration
-    if calibration.source == "estimate" and calibration.estimate is not None:
-        value = calibration.estimate.value * constants.PARTITION_COEFFICIENT
-        return value, [calibration.estimate], None
+    estimate = run.calibration.estimate
+    if estimate is not None:
+        notes = (_GIVEN,) if science.m0_reference != "voxelwise" else ()
+        scale = estimate.value * constants.PARTITION_COEFFICIENT
+        return Calibrated(scale, (estimate,), of_blood=True, notes=notes)
     if m0 is None:
         raise ValueError(f"{run.stem}: no M0 image was handed over")
+    if science.m0_reference == "voxelwise":
+        return _voxelwise(run, m0, mask, voxel_size, science)
+    value, used = find_blood_m0(
+        run, m0, mask, voxel_size=voxel_size, science=science, tissues=tissues
+    )
+    scale = value * constants.PARTITION_COEFFICIENT
+    image = np.where(mask, scale, 0.0)
+    return Calibrated(scale, (_source(run), *used), image, of_blood=True, notes=(_UNIFORM,))
+
+
+_GIVEN = "M0 of blood is given in the dataset, so that --m0-reference was not applied."
+_UNIFORM = (
+    "M0 is one number for the whole brain: unlike a map it does not correct for the sensitivity "
+    "of the receiver coils."
+)
+
+
+def _voxelwise(
+    run: AslRun,
+    m0: Float,
+    mask: NDArray[np.bool_],
+    voxel_size: Sequence[float],
+    science: Science,
+) -> Calibrated:
     factor, used = _m0_factor(run, science)
     try:
         smooth = smooth_m0(m0 * factor, mask, voxel_size, science.m0_smoothing)
@@ -59,16 +114,23 @@ def calibrate(
         ) from error
     origin = DEFAULT if science.m0_smoothing == constants.M0_SMOOTHING_FWHM else COMMAND_LINE
     used.append(Parameter("M0SmoothingFWHM", science.m0_smoothing, "mm", origin))
-    return smooth, used, smooth * mask
+    missing = int(np.count_nonzero(mask & ~(np.isfinite(m0) & (m0 > 0))))
+    share = f"{missing} of {np.count_nonzero(mask)} voxels of the brain"
+    notes = (f"M0 is not positive in {share}: there the M0 of their neighbours was taken.",)
+    return Calibrated(smooth, tuple(used), smooth * mask, notes=notes if missing else ())
+
+
+def _source(run: AslRun) -> Parameter:
+    source = run.calibration.source
+    return Parameter("M0Source", source, "", SIDECAR, _NOTES[source])
 
 
 def _m0_factor(run: AslRun, science: Science) -> tuple[float, list[Parameter]]:
     calibration = run.calibration
-    source = Parameter("M0Source", calibration.source, "", SIDECAR, _NOTES[calibration.source])
     tr = calibration.repetition_time
     if tr is None:
         raise ValueError(f"{run.stem}: M0 images without a repetition time")
-    used = [source, tr]
+    used = [_source(run), tr]
     if science.quantification == "ge-product":
         return 1.0, used
     flips = calibration.flip_angles

@@ -55,14 +55,15 @@ def judge_order(
     if not mask.any():
         return tuple(timing)
     step = max(1, int(mask.sum()) // ENOUGH_VOXELS)
+    x, y, z = (index[::step] for index in np.nonzero(mask))
     whole = _with_data(found)
-    values = found.values[..., whole][mask][::step].astype(np.float64)
+    values = found.values[x, y, z][:, whole].astype(np.float64)
     values = values[np.isfinite(values).all(axis=1)]
     if not values.size:
         return tuple(timing)
     contrast = float("nan")
     if tissues is not None:
-        contrast = _contrast(found.values[..., whole].mean(axis=-1), mask, tissues)
+        contrast = _contrast(found.values.mean(axis=-1, where=whole), mask, tissues)
     return (*timing, *check_order(values.mean(axis=0), likeness(values), contrast))
 
 
@@ -132,8 +133,10 @@ def judge_m0(
     whole = _with_data(found)
     if m0 is None or not control or not whole.any():
         return ()
-    deltam = found.values[..., whole].mean(axis=-1)
-    compared = compare(m0, series[..., control].mean(axis=-1), deltam, mask)
+    deltam = found.values.mean(axis=-1, where=whole)
+    # One volume after the other: a copy of all controls would be half the series.
+    unlabeled = sum((series[..., k] for k in control), start=np.zeros(mask.shape)) / len(control)
+    compared = compare(m0, unlabeled, deltam, mask)
     return tuple(check_m0(compared, run.acquisition.get("BackgroundSuppression")))
 
 

@@ -14,8 +14,12 @@ from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion.plausibility import Finding
 from cereflow_bids.quantification.blood import with_blood
-from cereflow_bids.quantification.calibration import calibrate
-from cereflow_bids.quantification.differences import check_decoding, find_differences
+from cereflow_bids.quantification.calibration import Calibrated, calibrate
+from cereflow_bids.quantification.differences import (
+    Differences,
+    check_decoding,
+    find_differences,
+)
 from cereflow_bids.quantification.equation import PARTITION, choose_equation
 from cereflow_bids.quantification.findings import (
     judge_m0,
@@ -121,13 +125,38 @@ def quantify(
     run = with_blood(run, science)
     found = find_differences(run, series)
     check_decoding(run, found, mask if tissues is None else mask & (tissues.gm > 0.5))
+    _check_contrast(run, found, mask)
     findings = judge_order(run, found, mask, tissues)
     false_m0 = judge_m0(run, series, m0, found, mask)
     refusal = run.calibration.refusal or m0_refusal(run, false_m0)
     if refusal:
         means = average(run, found, mask, science=science, tissues=tissues)
         return _relative(run, means, mask, refusal, findings)
-    scale, calibration, m0_map = calibrate(run, m0, mask, voxel_size, science)
+    calibrated = calibrate(run, m0, mask, voxel_size=voxel_size, science=science, tissues=tissues)
+    return _absolute(
+        run,
+        found,
+        calibrated,
+        mask,
+        findings,
+        voxel_size=voxel_size,
+        science=science,
+        tissues=tissues,
+    )
+
+
+def _absolute(
+    run: AslRun,
+    found: Differences,
+    calibrated: Calibrated,
+    mask: NDArray[np.bool_],
+    findings: tuple[Finding, ...],
+    *,
+    voxel_size: Sequence[float],
+    science: Science,
+    tissues: Tissues | None,
+) -> Perfusion:
+    scale = calibrated.scale
     means = average(run, found, mask, science=science, scale=scale, tissues=tissues)
     if run.labeling.several_delays:
         result = fit(run, means, scale, mask, voxel_size=voxel_size, science=science)
@@ -144,7 +173,10 @@ def quantify(
         science=science,
     )
     findings += judge_scale(run, result.cbf, mask, tissues)
-    used = (*_applied(result.parameters, run), *calibration, *means.parameters, *pure.parameters)
+    # λ cancels where M0 is that of blood.
+    applied = [p for p in result.parameters if not (calibrated.of_blood and p == PARTITION)]
+    used = (*applied, *calibrated.parameters, *means.parameters, *pure.parameters)
+    told = (*calibrated.notes, *means.notes, *result.notes, *pure.notes)
     return Perfusion(
         deltam=np.where(mask, _overall(means), 0),
         n_pairs=sum(means.repeats),
@@ -152,10 +184,10 @@ def quantify(
         reference=result.reference,
         # T1 of tissue may enter both the model and the recovery of M0.
         parameters=tuple(dict.fromkeys(used)),
-        notes=(*sentences(findings), *run.notes, *means.notes, *result.notes, *pure.notes),
+        notes=(*sentences(findings), *run.notes, *told),
         cbf=result.cbf,
         standard_error=result.cbf_standard_error,
-        m0=m0_map,
+        m0=calibrated.image,
         further={**result.further, **pure.maps},
         rejected=means.rejected,
         findings=findings,
@@ -175,6 +207,16 @@ def _check(run: AslRun, mask: NDArray[np.bool_], science: Science) -> None:
             "no voxel of the brain has a value in every volume.",
             where=run.source,
             fix="look at the series and at M0: is there a brain in all of them?",
+        )
+
+
+def _check_contrast(run: AslRun, found: Differences, mask: NDArray[np.bool_]) -> None:
+    """Refuse a run in which control and label are the same images: its CBF would be 0."""
+    if not any(found.values[..., k][mask].any() for k in range(found.values.shape[-1])):
+        raise InputError(
+            "every control image equals its label image: there is no difference in them.",
+            where=run.source,
+            fix="check how the volumes were converted, and aslcontext.tsv.",
         )
 
 
@@ -205,12 +247,6 @@ def _one_delay(
 def _overall(means: Averages) -> Float:
     """Return the mean difference over all measurements (x, y, z)."""
     return np.asarray(np.average(means.deltam, axis=-1, weights=means.repeats))
-
-
-def _applied(parameters: Sequence[Parameter], run: AslRun) -> list[Parameter]:
-    """Leave out λ where M0 is that of blood: it cancels."""
-    blood = run.calibration.source == "estimate"
-    return [p for p in parameters if not (blood and p == PARTITION)]
 
 
 def _relative(

@@ -12,6 +12,7 @@ Quantification = Literal["consensus", "ge-product"]
 Estimator = Literal["spatial", "least-squares"]
 BloodSource = Literal["field", "sex"]
 PartialVolume = Literal["none", "linear-regression"]
+M0Reference = Literal["voxelwise", "csf", "wm"]
 Outliers = Literal["none", "score", "scrub", "enable"]
 
 
@@ -25,6 +26,8 @@ class Science:
         The consensus equations, or those of the GE product.
     m0_smoothing
         FWHM of the Gaussian on M0, mm.
+    m0_reference
+        Whether each voxel is divided by its own M0, or all by M0 of blood from a tissue.
     t1_tissue
         T1 of tissue for the TR correction of M0 and for the full kinetic model, s.
     t1_blood
@@ -49,6 +52,7 @@ class Science:
 
     quantification: Quantification = "consensus"
     m0_smoothing: float = M0_SMOOTHING_FWHM
+    m0_reference: M0Reference = "voxelwise"
     t1_tissue: float = T1_TISSUE
     t1_blood: float | None = None
     haematocrit: float | None = None
