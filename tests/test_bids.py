@@ -116,7 +116,7 @@ def test_suppression_pulses_lower_the_efficiency_only_if_none_is_given(dataset):
 @pytest.mark.parametrize(
     ("sidecar", "reason"),
     [
-        ({**PASL, "BolusCutOffFlag": False}, "bolus cut-off"),
+        ({**PASL, "BolusCutOffFlag": False, "M0Type": "Separate"}, "no _m0scan"),
         ({**PCASL, "BackgroundSuppression": True}, "background-suppressed"),
     ],
 )

@@ -178,7 +178,7 @@ def _times(
             fix="give the duration of each block, in seconds.",
         )
     if same:
-        found = block_delays(blocks, delays[0])
+        found = [round(delay, 6) for delay in block_delays(blocks, delays[0])]
         return list(zip(found, blocks, strict=True)), len(blocks) > 1
     times = list(zip(delays[1:], blocks, strict=True))
     for early, late in pairwise(sorted(times, reverse=True)):

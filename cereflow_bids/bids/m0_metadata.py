@@ -32,27 +32,25 @@ def read_calibration(
     m0
         The separate ``_m0scan`` and its metadata, where there is one.
     labeling
-        PASL without a bolus cut-off cannot be calibrated; a Look-Locker readout asks more of M0.
+        A Look-Locker readout asks more of M0, a bolus of unknown duration nothing.
     """
-    found = _source(sidecar, context, m0, labeling)
     own = None if m0 is None else m0[1]
-    return calibrated_for_readout(found, sidecar, context, own, labeling.readout_flip_angle)
+    try:
+        found = _source(sidecar, context, m0)
+        return calibrated_for_readout(found, sidecar, context, own, labeling.readout_flip_angle)
+    except InputError as error:
+        if labeling.kind != "PASL" or labeling.bolus_cutoff is not None:
+            raise
+        # Only relative perfusion is made of such a run, unless the user knows the bolus.
+        return Calibration("refused", refusal=f"There is no M0: {error.what} {error.fix}")
 
 
 def _source(
     sidecar: Sidecar,
     context: Sequence[str],
     m0: tuple[Path, Sidecar] | None,
-    labeling: Labeling,
 ) -> Calibration:
     """Decide by M0Type and background suppression."""
-    if labeling.kind == "PASL" and labeling.bolus_cutoff is None:
-        return Calibration(
-            "refused",
-            refusal="PASL without a bolus cut-off (BolusCutOffFlag is not true): at one delay the "
-            "bolus duration is unknown. Supply BolusCutOffFlag and BolusCutOffDelayTime if the "
-            "sequence has one.",
-        )
     kind = sidecar.values.get("M0Type")
     suppressed = sidecar.flag("BackgroundSuppression")
     if kind == "Separate":

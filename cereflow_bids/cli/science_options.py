@@ -80,6 +80,13 @@ def _add_blood(group: Any) -> None:
 
 def _add_models(group: Any) -> None:
     group.add_argument(
+        "--bolus-duration",
+        type=_bolus,
+        metavar="S",
+        help="PASL that is not cut off (neither QUIPSS II nor Q2TIPS): duration of the bolus; "
+        "without it such runs get relative perfusion only",
+    )
+    group.add_argument(
         "--kinetic-model",
         choices=("consensus", "full"),
         default="consensus",
@@ -145,6 +152,7 @@ def science_of(arguments: argparse.Namespace) -> Science:
         t1_blood=arguments.t1_blood,
         haematocrit=arguments.haematocrit,
         t1_blood_from=arguments.t1_blood_from,
+        bolus_duration=arguments.bolus_duration,
         kinetic_model=arguments.kinetic_model,
         estimator=arguments.estimator,
         outliers=arguments.outliers,
@@ -172,6 +180,13 @@ def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError("must be above 0")
+    return value
+
+
+def _bolus(text: str) -> float:
+    value = float(text)
+    if not 0.1 <= value <= 5:
+        raise argparse.ArgumentTypeError("must be in seconds, from 0.1 to 5")
     return value
 
 

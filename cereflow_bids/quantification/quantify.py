@@ -14,6 +14,7 @@ from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion.plausibility import Finding
 from cereflow_bids.quantification.blood import with_blood
+from cereflow_bids.quantification.bolus import bolus_refusal, with_bolus
 from cereflow_bids.quantification.calibration import Calibrated, calibrate
 from cereflow_bids.quantification.differences import (
     Differences,
@@ -122,13 +123,13 @@ def quantify(
         If the run cannot be quantified as asked.
     """
     _check(run, mask, science)
-    run = with_blood(run, science)
+    run = with_bolus(with_blood(run, science), science)
     found = find_differences(run, series)
     check_decoding(run, found, mask if tissues is None else mask & (tissues.gm > 0.5))
     _check_contrast(run, found, mask)
     findings = judge_order(run, found, mask, tissues)
     false_m0 = judge_m0(run, series, m0, found, mask)
-    refusal = run.calibration.refusal or m0_refusal(run, false_m0)
+    refusal = run.calibration.refusal or bolus_refusal(run) or m0_refusal(run, false_m0)
     if refusal:
         means = average(run, found, mask, science=science, tissues=tissues)
         return _relative(run, means, mask, refusal, findings)

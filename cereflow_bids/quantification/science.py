@@ -36,6 +36,8 @@ class Science:
         Of all participants, a fraction; None where the dataset tells, or nobody.
     t1_blood_from
         What T1 of blood goes by where no haematocrit is known.
+    bolus_duration
+        Of pulsed labelling that is not cut off, s; None if unknown.
     kinetic_model
         Form of the general kinetic model for several delays.
     estimator
@@ -57,6 +59,7 @@ class Science:
     t1_blood: float | None = None
     haematocrit: float | None = None
     t1_blood_from: BloodSource = "field"
+    bolus_duration: float | None = None
     kinetic_model: KineticModel = "consensus"
     estimator: Estimator = "spatial"
     outliers: Outliers = "none"
