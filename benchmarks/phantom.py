@@ -90,3 +90,9 @@ def noisy_signal(phantom: Phantom, seed: int, snr: float = 200.0) -> Float:
     signal = np.zeros((*m.shape, s.size))
     signal[m] = clean + noise
     return signal
+
+
+def noisy_m0(phantom: Phantom, seed: int, snr: float = 200.0) -> Float:
+    """Return one M0 image (x, y, z) with the noise of the others."""
+    noise = np.random.default_rng([seed, 1]).standard_normal(phantom.m0.shape)
+    return np.where(phantom.mask, phantom.m0 + phantom.m0[phantom.mask].mean() / snr * noise, 0)

@@ -1,4 +1,4 @@
-"""Neighbourhoods of a brain mask, and the spatial prior that rests on them."""
+"""Neighbourhoods of a brain mask: pairs of voxels, their kinds and their Laplacian."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from scipy import sparse
 
 Float = NDArray[np.float64]
 Index = NDArray[np.intp]
+
+_CONTRASTS = (0.25, 0.5, 0.65, 0.75, 0.82, 0.88, 0.94)
+"""Shares of the pairs between which the guide's contrast divides kinds: finer where it is high."""
 
 
 @dataclass(frozen=True)
@@ -25,57 +28,117 @@ class Graph:
         Voxels of each pair (e,), numbered in the order of mask indexing.
     base
         Weight of each pair (e,): (shortest edge/edge)² of the direction of the pair.
-    spectrum
-        Eigenvalues of the Laplacian of an unbounded grid, (q,), each for an equal share given
-        by `share`, in units of the sum of weights at a voxel.
-    share
-        Share of each eigenvalue (q,), summing to 1.
+    scale
+        That weight for each direction in which there are pairs.
+    kind
+        Kind of each pair (e,), 0 to k − 1 in the order of the contrast in the guide.
+    slot, indices, indptr
+        Where pairs, pairs and diagonal go in the sparse matrix; its structure.
     """
 
     size: int
     first: Index
     second: Index
     base: Float
-    spectrum: Float
-    share: Float
+    scale: Float
+    kind: Index
+    slot: Index
+    indices: NDArray[np.int32]
+    indptr: NDArray[np.int32]
+
+    @property
+    def kinds(self) -> int:
+        """Number of kinds k."""
+        return int(self.kind.max(initial=0)) + 1
 
     def laplacian(self, weight: Float) -> sparse.csr_array:
         """Return the Laplacian (v, v) for the weight of each pair (e,)."""
-        rows = np.concatenate([self.first, self.second])
-        columns = np.concatenate([self.second, self.first])
-        shape = (self.size, self.size)
-        links = sparse.csr_array((np.tile(weight, 2), (rows, columns)), shape=shape)
-        return sparse.csr_array(sparse.diags_array(self.degree(weight)) - links)
+        return self._matrix(-weight, self.degree(weight))
+
+    def averaging(self) -> sparse.csr_array:
+        """Return the matrix (v, v) of the mean over a voxel, of weight 1, and its neighbours."""
+        total = 1 + self.degree(self.base)
+        mean = self._matrix(self.base, np.ones(self.size))
+        mean.data /= np.repeat(total, np.diff(self.indptr))
+        return mean
 
     def degree(self, weight: Float) -> Float:
         """Return the sum of weights at each voxel (v,)."""
         at_first = np.bincount(self.first, weight, self.size)
         return np.asarray(at_first + np.bincount(self.second, weight, self.size))
 
+    def gap(self, field: Float) -> Float:
+        """Return the difference of each pair (e, …) of a field (v, …)."""
+        return np.asarray(field[self.first] - field[self.second])
 
-def neighbourhood(mask: NDArray[np.bool_], voxel_size: Sequence[float]) -> Graph:
-    """Return the 6-neighbourhood of a mask (x, y, z) with voxel edges in mm."""
+    def by_kind(self, value: Float) -> Float:
+        """Return the sum (k,) of a value of each pair (e,)."""
+        return np.bincount(self.kind, value, self.kinds).astype(np.float64)
+
+    def both(self, field: Float) -> Float:
+        """Return the sum at the two voxels of each pair (e,) of a field (v,)."""
+        return np.asarray(field[self.first] + field[self.second])
+
+    def spread(self, flow: Float) -> Float:
+        """Return the transpose of `gap`: (v,) of (e,)."""
+        at_first = np.bincount(self.first, flow, self.size)
+        return np.asarray(at_first - np.bincount(self.second, flow, self.size))
+
+    def _matrix(self, pair: Float, diagonal: Float) -> sparse.csr_array:
+        data = np.concatenate([pair, pair, diagonal])[self.slot]
+        return sparse.csr_array((data, self.indices, self.indptr), shape=(self.size, self.size))
+
+
+def neighbourhood(
+    mask: NDArray[np.bool_], voxel_size: Sequence[float], guide: Float | None = None
+) -> Graph:
+    """Return the 6-neighbourhood of a mask (x, y, z) with voxel edges in mm.
+
+    `guide` (v,) has another image in the order of ``image[mask]``: pairs are of one kind where
+    their contrast in it is similar.
+    """
+    size = int(mask.sum())
     number = np.full(mask.shape, -1, dtype=np.intp)
-    number[mask] = np.arange(int(mask.sum()))
+    number[mask] = np.arange(size)
     edge = np.asarray(voxel_size, dtype=np.float64)
     scale = (edge.min() / edge) ** 2
-    first, second, base, used = [], [], [], []
+    ends, base = [], []
     for axis in range(mask.ndim):
         a = np.moveaxis(number, axis, 0)[:-1].ravel()
         b = np.moveaxis(number, axis, 0)[1:].ravel()
         both = (a >= 0) & (b >= 0)
-        first.append(a[both])
-        second.append(b[both])
+        ends.append(np.stack([a[both], b[both]]))
         base.append(np.full(int(both.sum()), scale[axis]))
-        if both.any():
-            used.append(scale[axis])
-    spectrum, share = _grid_spectrum(np.asarray(used))
-    joined = np.concatenate(first), np.concatenate(second), np.concatenate(base)
-    return Graph(int(mask.sum()), *joined, spectrum, share)
+    first, second = np.concatenate(ends, axis=1)
+    rows = np.concatenate([first, second, np.arange(size)])
+    columns = np.concatenate([second, first, np.arange(size)])
+    place = sparse.csr_array((np.arange(rows.size) + 1, (rows, columns)), shape=(size, size))
+    place.sort_indices()
+    kind = _kinds(first, second, guide)
+    slot = place.data.astype(np.intp) - 1
+    used = np.asarray([s for s, own in zip(scale, base, strict=True) if own.size])
+    own = (first, second, np.concatenate(base), used, kind, slot)
+    return Graph(size, *own, place.indices, place.indptr)
 
 
-def _grid_spectrum(scale: Float, points: int = 16, bins: int = 12) -> tuple[Float, Float]:
-    """Eigenvalues of an unbounded grid, over 2·Σ scale, in bins that are finer near 0."""
+def _kinds(first: Index, second: Index, guide: Float | None) -> Index:
+    if guide is None or first.size == 0:
+        return np.zeros(first.size, dtype=np.intp)
+    contrast = np.abs(guide[first] - guide[second])
+    known = np.isfinite(contrast)
+    if not known.any():
+        return np.zeros(first.size, dtype=np.intp)
+    contrast = np.where(known, contrast, np.median(contrast[known]))
+    kind = np.searchsorted(np.quantile(contrast, _CONTRASTS), contrast)
+    return np.asarray(np.unique(kind, return_inverse=True)[1], dtype=np.intp)
+
+
+def grid_spectrum(scale: Float, points: int = 16, bins: int = 12) -> tuple[Float, Float]:
+    """Eigenvalues (q,) of the Laplacian of an unbounded grid, and their shares (q,), sum 1.
+
+    `scale` has the weight of the pairs in each direction. The unit is the sum of weights at a
+    voxel; bins of eigenvalues are finer near 0.
+    """
     if scale.size == 0:
         return np.zeros(1), np.ones(1)
     wave = 1 - np.cos(np.pi * (np.arange(points) + 0.5) / points)

@@ -1,10 +1,12 @@
-"""The Gaussian posterior of CBF and ATT under a spatial prior: its mode and its variances.
+"""The Gaussian posterior of CBF and ATT under a spatial prior: its mode, samples and variances.
 
-Fields are (v, 2): CBF in mL/100 g/min, ATT in s. Information is (v, 3): its elements CBF-CBF,
+Fields are (2, v): CBF in mL/100 g/min, ATT in s. Information is (3, v): its elements CBF-CBF,
 CBF-ATT and ATT-ATT at each voxel.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +30,13 @@ def linearise(
     t1_tissue: Float | None,
     offset: Float | None,
 ) -> tuple[Float, Float, Float]:
-    """Return information (v, 3), gradient (v, 2) and RSS (v,), for a noise variance of 1."""
-    v = field.shape[0]
-    information, gradient, rss = np.empty((v, 3)), np.empty((v, 2)), np.empty(v)
+    """Return information (3, v), gradient (2, v) and RSS (v,), for a noise variance of 1."""
+    v = field.shape[1]
+    information, gradient, rss = np.empty((3, v)), np.empty((2, v)), np.empty(v)
     weight = np.asarray(scheme.repeats, dtype=np.float64)
     for start in range(0, v, _CHUNK):
         part = slice(start, start + _CHUNK)
-        cbf, att = field[part].T
+        cbf, att = field[:, part]
         own = {
             "t1_tissue": None if t1_tissue is None else t1_tissue[part],
             "offset": 0.0 if offset is None else offset[part],
@@ -46,76 +48,104 @@ def linearise(
         response = tissue_response(scheme, att, **own) / CBF_UNIT
         slope = (high - low) * (np.maximum(cbf, 0) / CBF_UNIT / width)[:, None]
         left = signal[part] - cbf[:, None] * response
-        rss[part] = np.einsum("vn,vn,n->v", left, left, weight)
-        for column, (a, b) in enumerate(((response, response), (response, slope), (slope,) * 2)):
-            information[part, column] = np.einsum("vn,vn,n->v", a, b, weight)
-        for column, a in enumerate((response, slope)):
-            gradient[part, column] = np.einsum("vn,vn,n->v", a, left, weight)
+        rss[part] = (left * left) @ weight
+        for row, (a, b) in enumerate(((response, response), (response, slope), (slope, slope))):
+            information[row, part] = (a * b) @ weight
+        for row, a in enumerate((response, slope)):
+            gradient[row, part] = (a * left) @ weight
     return information, gradient, rss
 
 
 def invert(information: Float) -> Float:
-    """Inverse of symmetric 2×2 matrices given and returned as (v, 3)."""
-    a, b, c = information.T
-    return np.asarray(np.stack([c, -b, a], axis=1) / np.maximum(a * c - b * b, 1e-300)[:, None])
+    """Inverse of symmetric 2×2 matrices given and returned as (3, v)."""
+    a, b, c = information
+    return np.asarray(np.stack([c, -b, a]) / np.maximum(a * c - b * b, 1e-300))
 
 
 def times(matrix: Float, field: Float) -> Float:
-    """Product of symmetric 2×2 matrices (v, 3) with a field (v, 2)."""
-    a, b, c = matrix.T
-    x, y = field.T
-    return np.stack([a * x + b * y, b * x + c * y], axis=1)
+    """Product of symmetric 2×2 matrices (3, v) with fields (s, 2, v)."""
+    a, b, c = matrix
+    out = np.empty_like(field)
+    out[:, 0] = a * field[:, 0] + b * field[:, 1]
+    out[:, 1] = b * field[:, 0] + c * field[:, 1]
+    return out
+
+
+def root(information: Float, white: Float) -> Float:
+    """Return fields (s, 2, v) whose covariance is the information, from white noise."""
+    a, b, c = information
+    first = np.sqrt(a)
+    mixed = b / np.maximum(first, 1e-300)
+    second = np.sqrt(np.maximum(c - mixed**2, 0))
+    out = mixed * white[:, [0, 0]]
+    out[:, 0] = first * white[:, 0]
+    out[:, 1] += second * white[:, 1]
+    return np.asarray(out)
 
 
 def solve(
     information: Float,
-    laplacian: sparse.csr_array,
-    smoothness: Float,
+    laplacians: Sequence[sparse.csr_array],
     right: Float,
     *,
+    start: Float,
     tolerance: float,
     steps: int,
 ) -> Float:
-    """Solve (information + Laplacian ⊗ smoothness)·x = right by conjugate gradients.
+    """Solve (information + Laplacian of each field)·x = right by conjugate gradients.
 
-    Preconditioned by the 2×2 blocks of the diagonal (Saad 2003, algorithm 9.1).
+    Several right sides (s, 2, v) at once, preconditioned by the 2×2 blocks of the diagonal
+    (Saad 2003, algorithm 9.1).
     """
+
+    def product(y: Float) -> Float:
+        out = times(information, y)
+        for own, field in zip(out, y, strict=True):
+            for row, laplacian in enumerate(laplacians):
+                own[row] += laplacian @ field[row]
+        return out
+
     block = information.copy()
-    block[:, [0, 2]] += laplacian.diagonal()[:, None] * smoothness
+    for row, laplacian in enumerate(laplacians):
+        block[2 * row] += laplacian.diagonal()
     block = invert(block)
-    x = np.zeros_like(right)
-    residual = right.copy()
+    x = start.copy()
+    residual = right - product(x)
+    goal = tolerance**2 * _dot(right, times(block, right))
     z = times(block, residual)
-    p, rho = z, float(np.vdot(residual, z))
-    goal = tolerance**2 * rho
+    p, rho = z, _dot(residual, z)
     for _ in range(steps):
-        if rho <= goal:
+        if (rho <= goal).all():
             break
-        q = times(information, p) + (laplacian @ p) * smoothness
-        alpha = rho / float(np.vdot(p, q))
+        q = product(p)
+        alpha = rho / np.maximum(_dot(p, q), 1e-300)
         x += alpha * p
         residual -= alpha * q
         z = times(block, residual)
-        rho, last = float(np.vdot(residual, z)), rho
-        p = z + (rho / last) * p
+        rho, last = _dot(residual, z), rho
+        p = z + (rho / np.maximum(last, 1e-300)) * p
     return x
 
 
+def _dot(a: Float, b: Float) -> Float:
+    """Scalar products (s, 1, 1) of fields (s, 2, v)."""
+    return np.asarray([np.vdot(x, y) for x, y in zip(a, b, strict=True)])[:, None, None]
+
+
 def marginal(
-    information: Float, smoothness: Float, degree: Float, spectrum: Float, share: Float
+    information: Float, degree: Float, spectrum: Float, share: Float
 ) -> tuple[Float, Float]:
-    """Return covariance (v, 3) and the mean of λ·variance (v, 2), each voxel as in a uniform grid.
+    """Return the covariance (3, v) and the prior's share of it (2, v), as in uniform grids.
 
     In a uniform grid the posterior covariance is the mean, over the eigenvalues λ of its
-    Laplacian, of (information + λ·smoothness)⁻¹; here with the information and the degree of
-    each voxel.
+    Laplacian, of (information + λ)⁻¹; here with the information and the degree (2, v) of each
+    voxel. The share is the mean of λ·variance: 1 where the data say nothing.
     """
-    covariance, rough = np.zeros_like(information), np.zeros((len(information), 2))
+    covariance, left = np.zeros(information.shape), np.zeros(degree.shape)
     for value, part in zip(spectrum, share, strict=True):
         own = information.copy()
-        eigen = (value * degree)[:, None]
-        own[:, [0, 2]] += eigen * smoothness
-        own = invert(own)
-        covariance += part * own
-        rough += part * eigen * own[:, [0, 2]]
-    return covariance, rough
+        own[[0, 2]] += value * degree
+        own = part * invert(own)
+        covariance += own
+        left += value * degree * own[[0, 2]]
+    return covariance, left
