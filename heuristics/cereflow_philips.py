@@ -2,7 +2,19 @@
 
 import re
 
-from cereflow_rule import ASL, ASL_NAME, CONSOLE_CBF, M0SCAN, REAL, WRITTEN, Rule, Traits
+from cereflow_rule import (
+    ASL,
+    ASL_NAME,
+    CONSOLE_CBF,
+    ENCODED_NAME,
+    ENCODED_SAYS,
+    ENCODED_WHY,
+    M0SCAN,
+    REAL,
+    WRITTEN,
+    Rule,
+    Traits,
+)
 
 _MAGNITUDE = {"M_SE", "M_FFE", "M"}
 # What the scanner puts before the name of the protocol.
@@ -40,6 +52,15 @@ RULES = (
         "description has `m0`",
         "a separate M0 series",
         WRITTEN,
+    ),
+    Rule(
+        "philips",
+        "philips-encoded",
+        None,
+        lambda traits: traits.named(ENCODED_NAME),
+        ENCODED_SAYS,
+        ENCODED_WHY,
+        "its name alone",
     ),
     Rule(
         "philips",

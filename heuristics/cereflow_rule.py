@@ -12,6 +12,19 @@ WRITTEN, REAL = "written DICOM", "real scan"
 ASL_NAME = re.compile(r"asl|tgse", re.IGNORECASE)
 M0_NAME = re.compile(r"(?:^|[^a-z0-9])m0(?:scan)?(?![a-z0-9])|pd_tse", re.IGNORECASE)
 
+# Not "multi-TE": that is echo time.
+ENCODED_NAME = re.compile(
+    r"hadamard|encoded[ _-]images|time[ _-]?encod"
+    r"|(?<![a-z])had[ _-]?(?:0?4|0?8|12)(?!\d)"
+    r"|(?<!multi)(?<!multi[ _-])(?<![a-z])te[ _-]p?casl",
+    re.IGNORECASE,
+)
+ENCODED_SAYS = "its name has `hadamard`, `HAD4`, `HAD8`, `Encoded_Images`, `te-pcasl` or the like"
+ENCODED_WHY = (
+    "time-encoded images, which no header tells apart; convert them by hand, with "
+    "TimeEncodedMatrix as docs/method.md says, or export what the scanner decoded"
+)
+
 
 class Traits(NamedTuple):
     """What the rules look at.

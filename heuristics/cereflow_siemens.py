@@ -3,7 +3,19 @@
 import re
 from typing import Any
 
-from cereflow_rule import ASL, ASL_NAME, M0_NAME, M0SCAN, REAL, WRITTEN, Rule, Traits
+from cereflow_rule import (
+    ASL,
+    ASL_NAME,
+    ENCODED_NAME,
+    ENCODED_SAYS,
+    ENCODED_WHY,
+    M0_NAME,
+    M0SCAN,
+    REAL,
+    WRITTEN,
+    Rule,
+    Traits,
+)
 
 _SIEMENS_PRODUCT = re.compile(r"pwi|perfusion_weighted|relcbf|mean_perf|tttmap", re.IGNORECASE)
 _PARAMETER_FIT = re.compile(r"parameter[_ ]?fit", re.IGNORECASE)
@@ -96,6 +108,15 @@ RULES = (
         "description begins with `m0`, or has the word `m0` or `pd_tse`",
         "a separate M0 series",
         REAL,
+    ),
+    Rule(
+        "siemens",
+        "siemens-encoded",
+        None,
+        lambda traits: traits.named(ENCODED_NAME),
+        ENCODED_SAYS,
+        ENCODED_WHY,
+        "its name alone",
     ),
     Rule(
         "siemens",

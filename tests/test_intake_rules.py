@@ -44,6 +44,11 @@ ROLES = [
     ("SIEMENS", "ep2d_perf_p2", "ORIGINAL PRIMARY M ND", None),
     ("Philips", "DSC_perfusion", "ORIGINAL PRIMARY M_FFE M FFE", None),
     ("SIEMENS", "T1map", "ORIGINAL PRIMARY M ND", None),
+    ("SIEMENS", "Encoded_Images_Had08_07_TIs_01_TEs", "ORIGINAL PRIMARY ASL NONE ND", None),
+    ("SIEMENS", "tgse_pcasl_HAD8", "ORIGINAL PRIMARY ASL NONE ND MOSAIC", None),
+    ("SIEMENS", "hadamard_m0", "ORIGINAL PRIMARY ASL NONE ND MOSAIC", "m0scan"),
+    ("SIEMENS", "multi_te_pcasl", "ORIGINAL PRIMARY ASL NONE ND MOSAIC", "asl"),
+    ("Philips", "WIP SOURCE - te-pCASL", "ORIGINAL PRIMARY M_FFE M FFE", None),
     ("UNITED IMAGING", "asl", "ORIGINAL PRIMARY ASL", None),
 ]
 
