@@ -100,6 +100,19 @@ def test_motion_is_found_within_type_and_undone(head):
     assert after < before / 4
 
 
+@pytest.mark.parametrize("first", ["control", "label"])
+def test_volumes_of_one_cycle_of_time_encoding_are_aligned(head, first):
+    """One control, or none at all, and labels that differ a little from each other."""
+    moved = rigid((1.5, -0.9, 0.6), 1.2)
+    types = [first, "label", "label", "label"]
+    series = np.stack([gain * head for gain in (1, 0.99, 0.985, 0.98)], axis=-1)
+    series[..., 2] = resample(series[..., 2], AFFINE, SHAPE, AFFINE, world=np.linalg.inv(moved))
+    motion = estimate_motion(series, AFFINE, types)
+    assert np.isfinite(motion.matrices).all()
+    relative = motion.matrices[2] @ np.linalg.inv(motion.matrices[1])
+    assert_allclose(relative[:3, 3], moved[:3, 3], atol=0.35)
+
+
 def test_one_average_data_is_left_alone_and_said_so(head):
     series = np.stack([head, head, head], axis=-1)
     motion = estimate_motion(series, AFFINE, ["m0scan", "control", "label"])

@@ -44,7 +44,8 @@ def estimate_motion(
 
     Controls are registered to the control that is most like their mean, labels to such a label,
     and the label reference and each M0 volume to the control reference, so that the difference
-    between control and label is never taken for motion.
+    between control and label is never taken for motion. Of time-encoded volumes one in a cycle is
+    a control, or none: then a label stands in.
 
     Parameters
     ----------
@@ -59,18 +60,20 @@ def estimate_motion(
     """
     types = np.asarray(volume_types)
     matrices = np.full((types.size, 4, 4), np.nan)
-    indices = {kind: np.flatnonzero(types == kind) for kind in MOVING_TYPES}
-    if min(index.size for index in indices.values()) < 2:
+    found = {kind: np.flatnonzero(types == kind) for kind in MOVING_TYPES}
+    indices = {kind: index for kind, index in found.items() if index.size}
+    if max((index.size for index in indices.values()), default=0) < 2:
         return Motion(
             matrices,
-            "Motion correction skipped: the series does not have at least two control and two "
-            "label volumes to compare.",
+            "Motion correction skipped: the series does not have two control or two label "
+            "volumes to compare.",
         )
     references = {kind: _most_typical(series, index) for kind, index in indices.items()}
-    home = series[..., references["control"]]
+    first = next(iter(references))
+    home = series[..., references[first]]
     for kind, index in indices.items():
         reference = series[..., references[kind]]
-        to_reference = np.eye(4) if kind == "control" else _rigid(home, reference, affine, seed)
+        to_reference = np.eye(4) if kind == first else _rigid(home, reference, affine, seed)
         for k in index:
             own = k == references[kind]
             within = np.eye(4) if own else _rigid(reference, series[..., k], affine, seed)
