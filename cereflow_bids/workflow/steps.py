@@ -29,9 +29,11 @@ def motion(run: AslRun, science: Science, folder: Path) -> Paths:
 
     series, affine = load(run.asl)
     volumes = series if series.ndim == 4 else series[..., None]
-    unknown = ~np.isfinite(volumes).all(axis=-1)
+    unknown = ~np.isfinite(volumes)
     volumes = np.nan_to_num(volumes, nan=0, posinf=0, neginf=0)
-    found = estimate_motion(volumes, affine, run.context, seed=science.seed)
+    # There is nothing in an empty volume to align, and it must not take the others along.
+    kinds = ["n/a" if unknown[..., k].all() else kind for k, kind in enumerate(run.context)]
+    found = estimate_motion(volumes, affine, kinds, seed=science.seed)
     realigned = realign(volumes, affine, found)
     realigned[unknown] = np.nan
     np.save(folder / "matrices.npy", found.matrices)
