@@ -44,6 +44,10 @@ def run_of(person=NOBODY, field=3.0):
         (Person(sex="F"), Science(t1_blood_from="sex"), 1.908, "derived"),
         (Person(sex="M"), Science(t1_blood_from="sex"), 1.785, "derived"),
         (Person(), Science(t1_blood_from="sex"), 1.841, "derived"),
+        (KNOWN, Science(t1_blood_from="age-sex"), 1.75, "derived"),
+        (Person(sex="F", age=30), Science(t1_blood_from="age-sex"), 1.768, "derived"),
+        (Person(sex="M", age=30), Science(t1_blood_from="age-sex"), 1.698, "derived"),
+        (Person(sex="M", age=12), Science(t1_blood_from="age-sex"), 1.65, "default"),
         (Person(sex="M"), Science(), 1.65, "default"),
     ],
 )
@@ -62,6 +66,8 @@ def test_a_participant_without_the_haematocrit_of_the_others_is_told():
     assert "not of this participant" in run.notes[0]
     assert not with_blood(run_of(), Science()).notes
     assert not with_blood(run_of(Person(haematocrit_missing=True)), Science(t1_blood=1.7)).notes
+    nobody = with_blood(run_of(), Science(t1_blood_from="age-sex"))
+    assert "is not known of this participant" in nobody.notes[0]
 
 
 def test_scanners_that_write_2_89_tesla_mean_3():
@@ -86,12 +92,13 @@ def table(path, *rows):
 def test_haematocrit_is_read_of_the_session_before_the_participant(tmp_path):
     assert read_person(tmp_path, "01", None) == Person()
     people = tmp_path / "participants.tsv"
-    table(people, ("participant_id", "Sex", "Hematocrit"), ("sub-01", "f", "0.38"),
-          ("sub-02", "M", "n/a"))  # fmt: skip
+    table(people, ("participant_id", "Sex", "Hematocrit", "age"), ("sub-01", "f", "0.38", "89+"),
+          ("sub-02", "M", "n/a", "n/a"))  # fmt: skip
+    assert read_person(tmp_path, "01", None).age == 89
     assert read_person(tmp_path, "01", None).haematocrit.value == 0.38
     assert read_person(tmp_path, "01", None).sex == "F"
     other = read_person(tmp_path, "02", None)
-    assert (other.haematocrit, other.haematocrit_missing, other.sex) == (None, True, "M")
+    assert other == Person(haematocrit_missing=True, sex="M")
     sessions = tmp_path / "sub-01" / "sub-01_sessions.tsv"
     table(sessions, ("session_id", "haematocrit"), ("ses-1", "0.41"), ("ses-2", "n/a"))
     first = read_person(tmp_path, "01", "1").haematocrit

@@ -17,10 +17,10 @@ _SEX = {"m": "M", "male": "M", "f": "F", "female": "F"}
 
 
 def read_person(dataset: Path, participant: str, session: str | None) -> Person:
-    """Return haematocrit and sex, as far as ``participants.tsv`` and ``sessions.tsv`` tell.
+    """Return haematocrit, sex and age, as far as the tables of participants and sessions tell.
 
-    A haematocrit of the session goes before one of the participant. Column names are taken in
-    lower case, a missing table or column is no error.
+    What is said of the session goes before what is said of the participant. Column names are
+    taken in lower case, a missing table or column is no error.
 
     Parameters
     ----------
@@ -54,7 +54,17 @@ def read_person(dataset: Path, participant: str, session: str | None) -> Person:
         haematocrit=_haematocrit(*values[0]) if values else None,
         haematocrit_missing=bool(listed) and not values,
         sex=sexes.pop() if len(sexes) == 1 else "",
+        age=next((age for _, row in rows if (age := _age(row.get("age", ""))) is not None), None),
     )
+
+
+def _age(text: str) -> float | None:
+    """Return years; BIDS hides the oldest as ``89+``."""
+    try:
+        age = float(text.removesuffix("+"))
+    except ValueError:
+        return None
+    return age if 0 <= age <= 130 else None
 
 
 def _rows(path: Path, key: str, label: str) -> list[Mapping[str, str]]:

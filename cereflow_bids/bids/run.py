@@ -181,11 +181,14 @@ class Person:
         Whether the tables have haematocrit, but not this one.
     sex
         F, M, or empty.
+    age
+        Years; None if unknown.
     """
 
     haematocrit: Parameter | None = None
     haematocrit_missing: bool = False
     sex: str = ""
+    age: float | None = None
 
 
 @dataclass(frozen=True)

@@ -71,10 +71,11 @@ def _add_blood(group: Any) -> None:
     )
     group.add_argument(
         "--t1-blood-from",
-        choices=("field", "sex"),
+        choices=("field", "sex", "age-sex"),
         default="field",
-        help="where no haematocrit is known: T1 of blood by field strength, or by sex at 3 T "
-        "(Li 2017) (default: %(default)s)",
+        help="where no haematocrit is known: T1 of blood by field strength; by sex at 3 T "
+        "(Li 2017); or from the mean haematocrit of adults of that age and sex "
+        "(default: %(default)s)",
     )
 
 

@@ -11,6 +11,7 @@ from cereflow_bids.perfusion.constants import (
     BLOOD_T1_ADULTS,
     BLOOD_T1_BY_SEX,
     blood_t1_from_haematocrit,
+    mean_haematocrit,
     nominal_field,
 )
 from cereflow_bids.quantification.science import Science
@@ -22,7 +23,8 @@ def with_blood(run: AslRun, science: Science) -> AslRun:
     """Return the run with the T1 of blood that goes first, and a sentence where it needs one.
 
     First ``--t1-blood``, then ``--haematocrit``, then the haematocrit in the tables of the
-    dataset, then sex if it was asked for, then field strength, as read with the run.
+    dataset, then sex, or age and sex, if that was asked for, then field strength, as read with
+    the run.
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ def with_blood(run: AslRun, science: Science) -> AslRun:
         t1 = _of_haematocrit(run, own)
     elif science.t1_blood_from == "sex":
         t1 = _of_sex(run)
+    elif science.t1_blood_from == "age-sex":
+        t1, notes = _of_age_and_sex(run)
     else:
         t1 = run.labeling.t1_blood
         if run.person.haematocrit_missing:
@@ -78,6 +82,24 @@ def _of_haematocrit(run: AslRun, haematocrit: Parameter) -> Parameter:
     return Parameter("T1Blood", round(value, 4), "s", DERIVED, note)
 
 
+def _of_age_and_sex(run: AslRun) -> tuple[Parameter, tuple[str, ...]]:
+    age, sex = run.person.age, run.person.sex
+    try:
+        mean = mean_haematocrit(float("nan") if age is None else age, sex)
+    except ValueError:
+        note = (
+            "Sex, or an age of at least 18 years, is not known of this participant: T1 of blood "
+            "is that of the field strength, not of age and sex. Do not compare this CBF with "
+            "that of the others."
+        )
+        return run.labeling.t1_blood, (note,)
+    origin = f"mean of {_ADULTS[sex]} of that age, Devine 1967"
+    return _of_haematocrit(run, Parameter("Haematocrit", mean, "", origin)), ()
+
+
+_ADULTS = {"F": "women", "M": "men"}
+
+
 def _of_sex(run: AslRun) -> Parameter:
     if _field(run) != 3:
         raise InputError(
@@ -87,5 +109,5 @@ def _of_sex(run: AslRun) -> Parameter:
         )
     sex = run.person.sex
     value = BLOOD_T1_BY_SEX.get(sex, BLOOD_T1_ADULTS)
-    who = {"F": "women", "M": "men"}.get(sex, "adults whose sex is not known")
+    who = _ADULTS.get(sex, "adults whose sex is not known")
     return Parameter("T1Blood", value, "s", DERIVED, f"of {who}; {_LI}")

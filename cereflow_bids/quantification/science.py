@@ -10,7 +10,7 @@ from cereflow_bids.perfusion.scheme import KineticModel
 
 Quantification = Literal["consensus", "ge-product"]
 Estimator = Literal["spatial", "least-squares"]
-BloodSource = Literal["field", "sex"]
+BloodSource = Literal["field", "sex", "age-sex"]
 PartialVolume = Literal["none", "linear-regression"]
 M0Reference = Literal["voxelwise", "csf", "wm"]
 Outliers = Literal["none", "score", "scrub", "enable"]
