@@ -17,7 +17,10 @@ from report_derivatives import ATLAS, region_table, write_run, write_status
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.spec import column_dictionary
 from cereflow_bids.cohort import summary
+from cereflow_bids.cohort.content import group_content
+from cereflow_bids.cohort.gather import read_cohort
 from cereflow_bids.cohort.group import GroupResult, build_group
+from cereflow_bids.cohort.long_table import long_table
 from cereflow_bids.cohort.summary import regional_summary, screen
 from cereflow_bids.errors import InputError
 
@@ -266,3 +269,19 @@ def test_reports_of_participants_are_linked_where_they_are(tmp_path: Path) -> No
     html = build_group(tmp_path / "absent", tmp_path).html.read_text(encoding="utf-8")
     assert 'href="sub-01.html"' in html
     assert 'href="sub-02.html"' not in html
+
+
+def test_corrected_regions_stand_beside_the_others(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_run(out, "sub-01")
+    plain = long_table(read_cohort(tmp_path, out))
+    writer = DerivativeWriter(out)
+    writer.write_table("regions_gm", "sub-01", region_table(70.0))
+    both = long_table(read_cohort(tmp_path, out))
+    corrected = both[both["pvc"] == "linear-regression"]
+    pd.testing.assert_frame_equal(both[both["pvc"] == "none"].reset_index(drop=True), plain)
+    assert len(corrected) == (plain["atlas"] != "quality").sum()
+    assert corrected["value"].max() > plain.loc[plain["metric"] == "cbf_mean", "value"].max()
+    assert group_content(read_cohort(tmp_path, out), both)["regions"] == (
+        group_content(read_cohort(tmp_path, out), plain)["regions"]
+    )

@@ -35,7 +35,11 @@ METRICS = {"cbf_mean": "Regional mean CBF", "asymmetry": "Asymmetry"} | {
 
 
 def group_content(cohort: Cohort, table: "pd.DataFrame") -> dict[str, Any]:
-    """Return everything that the template of the cohort report names."""
+    """Return everything that the template of the cohort report names.
+
+    It is of the maps that are not corrected for partial volume; the long table has both.
+    """
+    table = table[table["pvc"] == "none"]
     screening = screen(table)
     absolute = cohort.absolute
     plot = distribution_plot([_point(cohort, record) for record in absolute], PANELS)

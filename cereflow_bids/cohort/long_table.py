@@ -41,7 +41,9 @@ def long_table(cohort: Cohort) -> "pd.DataFrame":
     for record in cohort.done:
         about = _about(cohort, record)
         rows += [about | row for row in _quality_rows(record)]
-        rows += [about | row for row in _region_rows(record)]
+        rows += [about | row for row in _region_rows(record.regions)]
+        pure = about | {"pvc": "linear-regression"}
+        rows += [pure | row for row in _region_rows(record.regions_gm)]
     table = pd.DataFrame(rows, columns=list(column_dictionary("group")))
     numbers = ["value", "se", "n_voxels", "coverage"]
     return table.astype(dict.fromkeys(numbers, float))
@@ -83,11 +85,11 @@ def _quality_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
         }
 
 
-def _region_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
-    if record.regions is None:
+def _region_rows(regions: "pd.DataFrame | None") -> Iterator[dict[str, Any]]:
+    if regions is None:
         return
     columns = column_dictionary("regions")
-    for row in record.regions.to_dict(orient="records"):
+    for row in regions.to_dict(orient="records"):
         place = {"atlas": atlas_name(), "region": row["name"]}
         extent = {"n_voxels": row["n_voxels"], "coverage": row["coverage"]}
         for metric, column in REGION_METRICS.items():

@@ -68,6 +68,8 @@ class Perfusion:
         Volumes that are in no mean, with the reason.
     findings
         What the images say against the metadata; the notes have it in words.
+    calibration, selection
+        Those of the constants that made M0 and the mean difference.
     """
 
     deltam: Float
@@ -84,6 +86,8 @@ class Perfusion:
     further: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     rejected: tuple[Rejection, ...] = ()
     findings: tuple[Finding, ...] = ()
+    calibration: tuple[Parameter, ...] = ()
+    selection: tuple[Parameter, ...] = ()
 
 
 def quantify(
@@ -192,6 +196,8 @@ def _absolute(
         further={**result.further, **pure.maps},
         rejected=means.rejected,
         findings=findings,
+        calibration=calibrated.parameters,
+        selection=means.parameters,
     )
 
 
@@ -276,5 +282,6 @@ def _relative(
         relative=np.where(mask, deltam / abs(mean), 0) if mean else np.full(deltam.shape, np.nan),
         refusal=refusal,
         rejected=means.rejected,
+        selection=means.parameters,
         findings=findings,
     )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.errors import UsageError
@@ -14,6 +14,9 @@ from cereflow_bids.report.region_table import flagged_pairs, number, region_grou
 from cereflow_bids.report.rendering import data_uri, render_html, render_pdf
 from cereflow_bids.report.run_figures import draw_run_figures
 from cereflow_bids.report.runs import RunRecord, read_run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def build_participant_report(
@@ -83,8 +86,7 @@ def run_content(writer: DerivativeWriter, record: RunRecord) -> dict[str, Any]:
     """Return everything that the template shows of one run."""
     done = record.state == "done"
     gm_mean = record.quality.get("gm_mean_cbf", math.nan)
-    groups = [] if record.regions is None else region_groups(record.regions, gm_mean)
-    flagged, pairs = flagged_pairs(groups)
+    regions = _regions(record.regions, gm_mean)
     figures = draw_run_figures(writer, record) if done else {}
     return {
         "run": record.run,
@@ -105,12 +107,18 @@ def run_content(writer: DerivativeWriter, record: RunRecord) -> dict[str, Any]:
         "reference": record.sidecar.get("Reference", ""),
         "figures": {key: data_uri(png) for key, png in figures.items()},
         "quality": quality_rows(record) if done else [],
-        "groups": groups,
-        "flagged": flagged,
-        "pairs": pairs,
         "gm_mean": number(gm_mean, 1),
+        "regions": regions,
+        "pure_regions": _regions(record.regions_gm, gm_mean),
         "notes": record.sidecar.get("Notes", []),
     }
+
+
+def _regions(table: "pd.DataFrame | None", gm_mean: float) -> dict[str, Any]:
+    """Return what the template's table of regions shows; no groups without a table."""
+    groups = [] if table is None else region_groups(table, gm_mean)
+    flagged, pairs = flagged_pairs(groups)
+    return {"groups": groups, "flagged": flagged, "pairs": pairs, "gm_mean": number(gm_mean, 1)}
 
 
 def headline_numbers(record: RunRecord) -> list[tuple[str, str, str]]:

@@ -39,8 +39,9 @@ class RunRecord:
         Measures by name; NaN where a measure could not be computed.
     flags
         Names of the alarms that were raised.
-    regions, confounds
-        The tables of derivatives_spec/columns.yaml, or None.
+    regions, regions_gm, confounds
+        The tables of derivatives_spec/columns.yaml, or None; `regions_gm` is of CBF of pure grey
+        matter, where partial volume was corrected.
     """
 
     run: str
@@ -53,6 +54,7 @@ class RunRecord:
     quality: Mapping[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     regions: "pd.DataFrame | None" = None
+    regions_gm: "pd.DataFrame | None" = None
     confounds: "pd.DataFrame | None" = None
 
     @property
@@ -76,6 +78,12 @@ class RunRecord:
     def has_att(self) -> bool:
         """Whether arterial transit times were estimated: several delays, and CBF not refused."""
         return self.state == "done" and not self.refused and len(self._measured) > 1
+
+    @property
+    def has_abv(self) -> bool:
+        """Whether arterial blood volume was sought."""
+        names = {parameter["name"] for parameter in self.sidecar.get("Parameters", [])}
+        return self.has_att and "ArterialBayesFactor" in names
 
     @property
     def delays(self) -> list[float]:
@@ -119,6 +127,7 @@ def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
         )
     quality, flags = _quality(writer.path("quality", run=run))
     absolute = cbf.is_file()
+    pure = writer.path("regions_gm", run=run)
     sidecar = read_json(cbf if absolute else relative)
     return RunRecord(
         run=run,
@@ -128,6 +137,7 @@ def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
         quality=quality,
         flags=flags,
         regions=read_table(writer.path("regions", run=run), "regions") if absolute else None,
+        regions_gm=read_table(pure, "regions") if absolute and pure.is_file() else None,
         confounds=read_table(writer.path("confounds", run=run), "confounds"),
     )
 

@@ -53,6 +53,13 @@ def deposit(
     record = json.loads(Path(paths["record"]).read_text(encoding="utf-8"))
     record["Notes"] = [*notes, *record["Notes"]]
     record["Sources"] = [f"bids:raw:{run.source}"]
+    parts = {
+        "m0": {"Parameters": record.pop("CalibrationParameters"), "SkullStripped": True},
+        "deltam": {
+            "Parameters": record.pop("SelectionParameters"),
+            "RejectedVolumes": record["RejectedVolumes"],
+        },
+    }
     matrices = np.load(paths["matrices"])
     confounds = confounds_table(run, matrices, record["RejectedVolumes"])
     quality = quality_table(
@@ -62,25 +69,31 @@ def deposit(
         record,
     )
     written = [
-        *_native_maps(writer, run, paths, record),
+        *_native_maps(writer, run, paths, record, parts),
         *_further_maps(writer, run, further, record),
         *_standard_space(writer, run, paths, record),
         writer.write_table("confounds", run.stem, confounds),
         writer.write_table("quality", run.stem, quality),
     ]
-    if paths["cbf"]:
-        regions = region_table(paths["cbf"], paths["labels"], paths["mask"], paths["coverage"])
-        written.append(writer.write_table("regions", run.stem, regions))
+    for key, cbf in (("regions", paths["cbf"]), ("regions_gm", further.get("cbf_gm"))):
+        if cbf:
+            regions = region_table(cbf, paths["labels"], paths["mask"], paths["coverage"])
+            written.append(writer.write_table(key, run.stem, regions))
     return written
 
 
 def _native_maps(
-    writer: DerivativeWriter, run: AslRun, paths: dict[str, str], record: dict[str, Any]
+    writer: DerivativeWriter,
+    run: AslRun,
+    paths: dict[str, str],
+    record: dict[str, Any],
+    parts: dict[str, dict[str, Any]],
 ) -> list[Path]:
+    """Write what lies on the grid of the run; `parts` are sidecars of some maps, by output."""
     sources = {"Sources": record["Sources"]}
     images = {
-        "deltam": ("deltam", sources),
-        "m0": ("m0map", sources | {"SkullStripped": True}),
+        "deltam": ("deltam", sources | parts["deltam"]),
+        "m0": ("m0map", sources | parts["m0"]),
         "aslref": ("aslref", sources),
         "gm_probability": ("gm", sources),
         "wm_probability": ("wm", sources),

@@ -151,6 +151,8 @@ def perfusion(
         "Acquisition": run.acquisition
         | {"VoxelSize": _voxel_size(affine), "NumberOfPairs": result.n_pairs},
         "Notes": list(result.notes),
+        "CalibrationParameters": [parameter.as_json() for parameter in result.calibration],
+        "SelectionParameters": [parameter.as_json() for parameter in result.selection],
         "RejectedVolumes": [asdict(one) for one in result.rejected],
         "Findings": [one.name for one in result.findings],
     } | ({"Refused": result.refusal} if result.refusal else {})
