@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,10 @@ def likeness(differences: ArrayLike) -> Float:
 
 
 def check_order(
-    pair_means: ArrayLike, alike: ArrayLike, tissue_contrast: float = float("nan")
+    pair_means: ArrayLike,
+    alike: ArrayLike,
+    tissue_contrast: float = float("nan"),
+    names: Sequence[str] = (),
 ) -> list[Finding]:
     """Find swapped control and label.
 
@@ -88,26 +92,28 @@ def check_order(
     tissue_contrast
         Correlation of the mean difference with grey minus white matter; NaN if unknown, where
         the means alone have to tell.
+    names
+        What to call each pair; its number, counted from 0, if not given.
     """
     means, same = np.asarray(pair_means, dtype=np.float64), np.asarray(alike, dtype=np.float64)
-    known = np.isfinite(means)
-    means, same = means[known], same[known]
-    if not means.size or not (means < 0).any():
+    finite = means[np.isfinite(means)]
+    if not (finite < 0).any():
         return []
-    if means.mean() < 0 and _opposite(means, tissue_contrast):
+    if finite.mean() < 0 and _opposite(finite, tissue_contrast):
         text = "The mean control-label difference is negative: control and label are swapped."
-        return [Finding("swapped_order", float(means.mean()), text, _ORDER_FIX)]
-    if not (means > 0).any():
+        return [Finding("swapped_order", float(finite.mean()), text, _ORDER_FIX)]
+    if not (finite > 0).any():
         return []
-    typical = float(np.median(means[means > 0]))
-    swapped = int(((means < -SWAPPED_SIZE * typical) & (same < SWAPPED_LIKENESS)).sum())
-    if not swapped:
+    typical = float(np.median(finite[finite > 0]))
+    swapped = np.flatnonzero((means < -SWAPPED_SIZE * typical) & (same < SWAPPED_LIKENESS))
+    if not swapped.size:
         return []
+    which = "; ".join(names[k] if names else str(k) for k in swapped)
     text = (
-        f"{swapped} of {means.size} control-label differences are negative and the reverse of the "
-        "others: control and label are swapped there."
+        f"{swapped.size} of {finite.size} control-label differences are negative and the reverse "
+        f"of the others: control and label are swapped there ({which})."
     )
-    return [Finding("swapped_pairs", float(swapped), text, _ORDER_FIX)]
+    return [Finding("swapped_pairs", float(swapped.size), text, _ORDER_FIX)]
 
 
 def _opposite(means: Float, tissue_contrast: float) -> bool:

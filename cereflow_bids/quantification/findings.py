@@ -64,7 +64,17 @@ def judge_order(
     contrast = float("nan")
     if tissues is not None:
         contrast = _contrast(found.values.mean(axis=-1, where=whole), mask, tissues)
-    return (*timing, *check_order(values.mean(axis=0), likeness(values), contrast))
+    names = [_name(found, k) for k in np.flatnonzero(whole)]
+    return (*timing, *check_order(values.mean(axis=0), likeness(values), contrast, names))
+
+
+def _name(found: Differences, k: int) -> str:
+    """Name a difference by its volumes, and its delay where there are several."""
+    volumes = " and ".join(str(volume) for volume in found.volumes[k])
+    word = "volumes" if len(found.volumes[k]) > 1 else "volume"
+    delay = f" of the delay of {found.delays[found.measurement[k]]:g} s"
+    several = delay if len(found.delays) > 1 else ""
+    return f"{word} {volumes}{several}, counted from 0"
 
 
 def _times(run: AslRun) -> list[float]:

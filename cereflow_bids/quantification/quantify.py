@@ -177,7 +177,8 @@ def _absolute(
         voxel_size=voxel_size,
         science=science,
     )
-    findings += judge_scale(run, result.cbf, mask, tissues)
+    # What was found already explains a CBF out of range.
+    findings = findings or judge_scale(run, result.cbf, mask, tissues)
     # λ cancels where M0 is that of blood.
     applied = [p for p in result.parameters if not (calibrated.of_blood and p == PARTITION)]
     used = (*applied, *calibrated.parameters, *means.parameters, *pure.parameters)
