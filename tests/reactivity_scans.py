@@ -10,7 +10,8 @@ import numpy as np
 
 from cereflow_bids.demo import brain, simulation
 
-SHAPE, VOXEL = (64, 72, 32), (3.5, 3.5, 4.5)
+PAIRS = 4
+SHAPE, VOXEL = (56, 64, 30), (3.8, 3.8, 5.0)
 SCAN = simulation.Scan(
     labeling_duration=1.8,
     post_labeling_delay=1.8,
@@ -30,10 +31,10 @@ SIDECAR: dict[str, Any] = {
     "M0Type": "Included",
     "RepetitionTimePreparation": 6.0,
     "EchoTime": 0.012,
-    "TotalAcquiredPairs": 2,
+    "TotalAcquiredPairs": PAIRS,
     "LabelingEfficiency": 0.85,
 }
-TYPES = ("m0scan", "n/a", "label", "control", "label", "control")
+TYPES = ("m0scan", "n/a", *(("label", "control") * PAIRS))
 
 
 def motion() -> np.ndarray:
@@ -64,7 +65,7 @@ def write_run(
     """Write one run; a key that is changed to None is left out of the sidecar."""
     folder = bids / stem.split("_", maxsplit=1)[0] / "perf"
     folder.mkdir(parents=True, exist_ok=True)
-    series = simulation.siemens_series(seen, SCAN, np.random.default_rng(seed), pairs=2)
+    series = simulation.siemens_series(seen, SCAN, np.random.default_rng(seed), pairs=PAIRS)
     image = nib.Nifti1Image(series.astype(np.float32), seen.affine)
     image.header.set_xyzt_units("mm", "sec")
     nib.save(image, folder / f"{stem}_asl.nii.gz")

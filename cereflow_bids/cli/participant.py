@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from cereflow_bids.bids.reactivity_pairs import Pair
 from cereflow_bids.bids.reactivity_record import ReactivityRecord, read_reactivities
 from cereflow_bids.bids.status import Status
 from cereflow_bids.bids.validation import validate
 from cereflow_bids.workflow.execution import Plan, make_plan, run_participants, summarise
+from cereflow_bids.workflow.reactivity_plan import pairs_of
 from cereflow_bids.workflow.settings import Settings
 
 
@@ -44,6 +46,11 @@ def _tell_plan(plan: Plan) -> None:
         print(f"done     {run_.stem}")
     for one in plan.rejected:
         print(f"not now  {one.stem}: {one.error}")
+    for entry in pairs_of((*plan.todo, *plan.finished), plan.rejected):
+        if isinstance(entry, Pair):
+            print(f"compare  {entry.group}: {entry.baseline} (baseline), {entry.stimulus}")
+        else:
+            print(f"no pair  {entry.group}: {entry.what} To fix: {entry.fix}")
 
 
 def _tell_outcome(statuses: Sequence[Status], settings: Settings) -> None:

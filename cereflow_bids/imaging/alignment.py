@@ -49,6 +49,8 @@ class Alignment:
         Brain mask of the second on the grid of the first.
     overlap
         Voxels of both masks over those of the smaller one, 0 to 1.
+    likeness
+        Correlation of the reference images within either mask, -1 to 1.
     shift
         How far the centre of the brain moved, mm.
     angle
@@ -58,6 +60,7 @@ class Alignment:
     matrix: NDArray[np.float64]
     mask: Mask
     overlap: float
+    likeness: float
     shift: float
     angle: float
 
@@ -66,7 +69,8 @@ def align_rigidly(first: Scan, second: Scan, *, seed: int = 0) -> Alignment:
     """Register the second scan of a head to the first by six degrees of freedom.
 
     The search starts where the scanner's coordinates put the second scan. Where the brains then
-    overlap badly, it also starts from the centres of the brains, and the better result is kept.
+    overlap badly, it also starts from the centres of the brains, and the result in which the
+    reference images are more alike is kept.
 
     Parameters
     ----------
@@ -80,7 +84,7 @@ def align_rigidly(first: Scan, second: Scan, *, seed: int = 0) -> Alignment:
         start = np.eye(4)
         start[:3, 3] = _centre(second) - _centre(first)
         again = _aligned(first, second, start, seed)
-        found = max(found, again, key=lambda one: one.overlap)
+        found = max(found, again, key=lambda one: one.likeness)
     return found
 
 
@@ -143,9 +147,22 @@ def _aligned(first: Scan, second: Scan, start: Float, seed: int) -> Alignment:
         matrix,
         mask,
         min(overlap, 1.0),
+        _likeness(first, second, matrix, mask),
         float(np.linalg.norm(moved - centre)),
         float(np.degrees(np.arccos(turn))),
     )
+
+
+def _likeness(first: Scan, second: Scan, matrix: Float, mask: Mask) -> float:
+    moved = resample(
+        second.reference, second.affine, first.mask.shape, first.affine, world=matrix, order=1
+    )
+    either = first.mask | mask
+    pair = np.stack([first.reference[either], moved[either]]).astype(np.float64)
+    spread = pair.std(axis=1)
+    if not spread.all():
+        return 0.0
+    return float(np.cov(pair, ddof=0)[0, 1] / spread.prod())
 
 
 def _centre(scan: Scan) -> NDArray[np.float64]:

@@ -78,10 +78,13 @@ def plan_reactivity(
 
 
 def close_reactivity(pairs: Iterable[Pair], settings: Settings) -> None:
-    """Mark each pair as failed that was left neither done nor failed."""
+    """Mark each pair as failed that was left unfinished, and remove what it has half done."""
     for pair in pairs:
         record = read_reactivity(settings.out_dir, pair.group)
-        if record is not None and record.state == "waiting":
+        if record is None or record.state == "done":
+            continue
+        remove_reactivity(pair.baseline, settings.out_dir)
+        if record.state == "waiting":
             told = "it was stopped before it was finished."
             fix = "look into logs/; run again, and what is finished will not be repeated."
             write_reactivity(
@@ -145,7 +148,8 @@ def _holds(known: ReactivityRecord, wanted: ReactivityRecord, out_dir: Path) -> 
             and known.fingerprint == wanted.fingerprint
             and all((out_dir / name).is_file() for name in known.outputs)
         )
-    return replace(known, since="") == wanted
+    # What was left waiting or failed is tried again.
+    return known.state == "refused" and replace(known, since="") == wanted
 
 
 def _drop_stale(records: Sequence[ReactivityRecord], stems: set[str], settings: Settings) -> None:
