@@ -224,6 +224,27 @@ def test_a_separate_m0_is_found_by_what_it_is_intended_for(dataset):
     assert "no _m0scan" in str(rejected.error)
 
 
+def test_each_of_two_runs_has_the_m0_that_names_it(dataset, tmp_path):
+    dataset(PCASL | {"M0Type": "Separate"}, m0={})
+    folder = tmp_path / "bids" / "sub-01" / "perf"
+    for run in (1, 2):
+        for path in list(folder.glob("sub-01_[am]*")):
+            shutil.copyfile(path, folder / path.name.replace("sub-01_", f"sub-01_run-{run}_"))
+        other = f"sub-01_run-{3 - run}_asl.nii.gz"
+        m0 = {"RepetitionTimePreparation": 4 + run, "IntendedFor": f"bids::sub-01/perf/{other}"}
+        (folder / f"sub-01_run-{run}_m0scan.json").write_text(json.dumps(m0))
+    for path in folder.glob("sub-01_[am]*"):
+        path.unlink()
+    runs, rejected = select_runs(open_dataset(tmp_path / "bids"), Selection())
+    assert not rejected
+    files = {run.stem: run.calibration.m0_file.name for run in runs}
+    assert files == {
+        "sub-01_run-1": "sub-01_run-2_m0scan.nii.gz",
+        "sub-01_run-2": "sub-01_run-1_m0scan.nii.gz",
+    }
+    assert [run.calibration.repetition_time.value for run in runs] == [6.0, 5.0]
+
+
 def test_a_separate_m0_that_says_it_is_suppressed_is_refused(dataset):
     m0 = {"RepetitionTimePreparation": [6.0, 6.0], "PostLabelingDelay": 1.8}
     separate = PCASL | {"M0Type": "Separate"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from cereflow_bids.quantification.findings import (
     m0_refusal,
     sentences,
 )
+from cereflow_bids.quantification.m0_series import on_one_scale
 from cereflow_bids.quantification.partial_volume import correct
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.quantification.selection import Averages, Rejection, average
@@ -133,14 +134,21 @@ def quantify(
     _check_contrast(run, found, mask)
     findings = judge_order(run, found, mask, tissues)
     false_m0 = judge_m0(run, series, m0, found, mask)
-    refusal = run.calibration.refusal or bolus_refusal(run) or m0_refusal(run, false_m0)
+    scaled = on_one_scale(run, series, found, mask)
+    refusal = run.calibration.refusal or bolus_refusal(run) or scaled.refusal
+    refusal = refusal or m0_refusal(run, false_m0)
     if refusal:
         means = average(run, found, mask, science=science, tissues=tissues)
         return _relative(run, means, mask, refusal, findings)
     calibrated = calibrate(run, m0, mask, voxel_size=voxel_size, science=science, tissues=tissues)
+    calibrated = replace(
+        calibrated,
+        parameters=(*calibrated.parameters, *scaled.parameters),
+        notes=(*scaled.notes, *calibrated.notes),
+    )
     return _absolute(
         run,
-        found,
+        scaled.found,
         calibrated,
         mask,
         findings,
