@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cereflow_bids.resources import RESOURCES, TEMPLATE_SPACE
 
@@ -24,11 +25,23 @@ class Atlas:
         NIfTI of integer labels, 1 mm.
     table
         TSV with index, name, hemisphere (L, R or n/a) and group.
+    digest
+        Of the content of both files, where they are not packaged.
     """
 
     name: str
     labels: Path
     table: Path
+    digest: str = ""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return version, origin, licence and references; empty where nothing is told."""
+        sidecar = self.table.with_suffix(".json")
+        if not sidecar.is_file():
+            return {}
+        content: dict[str, Any] = json.loads(sidecar.read_text(encoding="utf-8"))
+        return content
 
     def regions(self) -> pd.DataFrame:
         """Return the table of names, one row per label."""
@@ -38,7 +51,19 @@ class Atlas:
         return pd.read_csv(self.table, sep="\t", keep_default_na=False)[columns]
 
 
-def packaged_atlas(name: str = "DesikanKilliany") -> Atlas:
+GYRAL = "DesikanKilliany"
+TERRITORIES = "ArterialTerritories"
+PACKAGED = (
+    GYRAL,
+    "Lobes",
+    "Subcortical",
+    TERRITORIES,
+    "ArterialTerritoriesProximalDistal",
+    "ArterialBorderZones",
+)
+
+
+def packaged_atlas(name: str = GYRAL) -> Atlas:
     """Return an atlas that comes with the package."""
     folder = RESOURCES / "atlases" / name
     return Atlas(
