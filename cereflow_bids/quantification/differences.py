@@ -172,3 +172,26 @@ def _subtract(images: Float, sources: Sequence[tuple[int, ...]]) -> Float:
     if len(sources[0]) == 1:
         return np.asarray(images[..., first])
     return subtract(images, first, [source[1] for source in sources])
+
+
+def check_contrast(run: AslRun, found: Differences, mask: NDArray[np.bool_]) -> None:
+    """Refuse a run in which control and label are the same images: its CBF would be 0.
+
+    Parameters
+    ----------
+    run, found
+        The run and its differences.
+    mask
+        Brain mask (x, y, z).
+
+    Raises
+    ------
+    InputError
+        If no difference has any signal in the brain.
+    """
+    if not any(found.values[..., k][mask].any() for k in range(found.values.shape[-1])):
+        raise InputError(
+            "every control image equals its label image: there is no difference in them.",
+            where=run.source,
+            fix="check how the volumes were converted, and aslcontext.tsv.",
+        )
