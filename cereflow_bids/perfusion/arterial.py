@@ -112,8 +112,10 @@ def find_arterial(
         raise ValueError(why_not(scheme))
     voxels = _voxels(signal, scheme, tissue, t1_tissue, offset)
     rss = np.asarray(tissue.residual, dtype=np.float64) ** 2 * float(np.sum(scheme.repeats))
-    known, extra = prior_squares(rss, scheme, spread)
     power = np.einsum("vn,vn->v", voxels.y, voxels.y)
+    # A voxel without any signal tells nothing of the noise either.
+    rss[power == 0] = np.nan
+    known, extra = prior_squares(rss, scheme, spread)
     squares = np.stack([power, rss, known + _ROUNDING * power])
     good = np.isfinite(squares.sum(axis=0) + voxels.offset) & (tissue.flag != Flag.NO_DATA)
     found = _tissue_alone(tissue, voxels.y.shape)

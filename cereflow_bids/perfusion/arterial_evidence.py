@@ -53,17 +53,26 @@ def prior_squares(
     """Return squares that tell the noise besides the residuals (v,), and how many they are.
 
     The spread of the repeats; and, where these are few, as many squares as there are measurements
-    with the noise of the whole mask, from the median of what tissue alone leaves, which voxels
-    with vessels do not move much.
+    with the noise of the whole mask. Where tissue alone leaves more in most voxels than the
+    repeats explain (a wrong T1, rounding), that is no sign of arteries: the spread is enlarged by
+    as much. Medians tell it, which voxels with vessels do not move much.
     """
     n = scheme.size
     repeats = 0 if spread is None else int(np.sum(scheme.repeats)) - n
-    own = np.broadcast_to(0.0 if not repeats else np.asarray(spread, dtype=float), rss.shape)
+    own = np.broadcast_to(np.asarray(spread if repeats else 0.0, dtype=np.float64), rss.shape)
+    used = np.isfinite(rss + own)
+    left, scatter = _variance(rss[used], n - 2), _variance(own[used], repeats)
+    noise = max(left, scatter)
+    if scatter <= 0:
+        return np.full(rss.shape, n * noise), float(n)
+    own = own * (noise / scatter)
     if repeats >= 2 * n:
         return own, float(repeats)
-    total = rss + own
-    total = total[np.isfinite(total) & (rss > 0)]
-    noise = 0.0
-    if total.size:
-        noise = float(np.median(total) / (2 * gammaincinv((n - 2 + repeats) / 2, 0.5)))
     return own + n * noise, float(repeats + n)
+
+
+def _variance(squares: Float, number: int) -> float:
+    """Return the variance whose sums of that many squares have the median of these."""
+    if not squares.size or number < 1:
+        return 0.0
+    return float(np.median(squares) / (2 * gammaincinv(number / 2, 0.5)))
