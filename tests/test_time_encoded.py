@@ -133,7 +133,17 @@ def test_decoded_volumes_need_no_matrix():
     np.testing.assert_allclose(quantified(run, series).cbf, 60, rtol=2e-3)
 
 
-TRANSPOSED = [list(column) for column in zip(*WALSH, strict=True)]
+def test_an_empty_cycle_is_told_once_per_block():
+    """Both cycles hold the truth; one has no data, so that each block has a single difference."""
+    series = series_of(60, 1.2)
+    series[..., 12] = np.nan
+    result = quantified(run_of(), series)
+    np.testing.assert_allclose(result.cbf, 60, rtol=2e-3)
+    assert [one.volumes for one in result.rejected] == [tuple(range(9, 17))] * 7
+    assert "for the block of 0.8 s" in result.rejected[0].reason
+    assert result.n_pairs == 7
+
+
 TWICE = [*WALSH[:7], WALSH[1]]
 
 

@@ -116,10 +116,10 @@ def decoded_sign(differences: ArrayLike, grey_matter: ArrayLike) -> int:
     Raises
     ------
     ValueError
-        If grey matter has no finite voxel, or its mean is exactly 0.
+        If grey matter has no finite value, or its mean is exactly 0.
     """
     values = np.asarray(differences)[np.asarray(grey_matter, dtype=bool)]
-    values = values[np.isfinite(values).all(axis=-1)]
+    values = values[np.isfinite(values)]
     mean = float(values.mean(dtype=np.float64)) if values.size else 0.0
     if mean == 0:
         raise ValueError("no perfusion signal in grey matter: the sign cannot be checked")

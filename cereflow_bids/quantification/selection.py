@@ -114,7 +114,9 @@ def average(
         means.append(mean)
         errors.append(error)
         repeats.append(int(kept.size))
-        rejected += [Rejection(found.volumes[members[k]], why) for k, why in result.reasons]
+        # The volumes of a cycle of time encoding are in the differences of the other blocks too.
+        only = "" if run.labeling.encoding is None else f", for the block of {delay:g} s"
+        rejected += [Rejection(found.volumes[members[k]], why + only) for k, why in result.reasons]
     rejected.sort(key=lambda one: one.volumes)
     return Averages(
         np.stack(means, axis=-1),

@@ -104,7 +104,10 @@ def confounds_table(
     displacement = m.framewise_displacement(matrices, run.context)
     table = pd.DataFrame(m.rigid_parameters(matrices), columns=columns[1:7])
     table.insert(0, columns[0], list(run.context))
-    reasons = {k: one["reason"] for one in rejected for k in one["volumes"]}
+    reasons: dict[int, str] = {}
+    for one in rejected:
+        for k in one["volumes"]:
+            reasons[k] = "; ".join(filter(None, (reasons.get(k), one["reason"])))
     why = [reasons.get(k, "n/a") for k in range(len(run.context))]
     return table.assign(framewise_displacement=displacement, rejected=why)
 
