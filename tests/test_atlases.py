@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from cereflow_bids.imaging.label_volumes import volume_preserving_labels
 from cereflow_bids.regions.atlas import GYRAL, PACKAGED, packaged_atlas
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "build_atlases.py"
@@ -104,3 +105,36 @@ def test_border_zones_lie_at_the_seams():
         share = np.bincount(whole[inside], minlength=10) / inside.sum()
         assert share[list(sides)].min() > 0.4
         assert share[list(sides)].sum() == pytest.approx(1)
+
+
+def test_regions_keep_their_volume_on_a_thick_grid():
+    edges = np.array([3.5, 3.5, 5])
+    affine = np.diag([*edges, 1])
+    affine[:3, 3] = (-98, -134, -72)
+    turned = np.eye(4)
+    turned[1:3, 1:3] = [[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]]
+    turned[:3, 3] = (1.3, -2, 3)
+    sources = [labels_of(name)[0] for name in PACKAGED]
+    grid = nib.load(packaged_atlas().labels).affine
+    for source, thick in zip(
+        sources,
+        volume_preserving_labels(sources, grid, (57, 67, 38), affine, world=turned),
+        strict=True,
+    ):
+        index = np.unique(source)[1:]
+        volume = np.bincount(source.ravel())[index] / edges.prod()
+        found = np.bincount(thick.ravel(), minlength=index.max() + 1)[index]
+        assert (np.abs(found - volume) <= np.maximum(2, 0.05 * volume)).all()
+
+
+def test_a_sheet_thinner_than_the_voxels_keeps_its_volume_and_place():
+    fine = np.zeros((24, 24, 24), np.int32)
+    fine[:, :, 9:11] = 7  # 2 of 6 voxels: it fills the most of none
+    fine[:, :, 18:] = 5
+    coarse = np.diag([6.0, 6, 6, 1])
+    coarse[:3, 3] = 2.5
+    (thick,) = volume_preserving_labels([fine], np.eye(4), (4, 4, 4), coarse)
+    assert (thick == 7).sum() == pytest.approx(16 / 3, abs=1)
+    assert set(np.argwhere(thick == 7)[:, 2]) == {1}
+    assert (thick[:, :, 3] == 5).all()
+    assert (thick == 5).sum() == 16

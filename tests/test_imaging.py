@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from cereflow_bids.imaging.motion import estimate_motion, realign
 from cereflow_bids.imaging.registration import register
-from cereflow_bids.imaging.resampling import area_average, majority_labels, resample
+from cereflow_bids.imaging.resampling import area_average, resample
 from cereflow_bids.quality.measures import framewise_displacement, rigid_parameters
 
 AFFINE = np.array([[-3.0, 0, 0, 40], [0, 3, 0, -50], [0, 0, 4, -30], [0, 0, 0, 1]])
@@ -58,15 +58,6 @@ def test_area_average_keeps_the_volume_of_tissue(shift, edge):
     average = area_average(fine, np.eye(4), (17, 17, 13), coarse, world=rigid(shift, 0))
     assert average.sum() * np.linalg.det(coarse) == pytest.approx(fine.sum(), rel=0.05)
     assert 0 <= average.min() <= average.max() <= 1 + 1e-6
-
-
-def test_each_voxel_takes_the_label_that_fills_most_of_it():
-    fine = np.zeros((4, 2, 2), np.int32)
-    fine[:, :, :] = np.array([7, 7, 5, 0])[:, None, None]
-    fine[2, 0, 0] = 0
-    coarse = np.diag([2.0, 2, 2, 1])
-    coarse[:3, 3] = 0.5
-    assert majority_labels(fine, np.eye(4), (2, 1, 1), coarse).ravel().tolist() == [7, 0]
 
 
 def test_register_recovers_a_known_movement_and_repeats_its_bits(head):

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from cereflow_bids.imaging.point_map import PointMap, transform
 from cereflow_bids.imaging.registration import deform
-from cereflow_bids.imaging.resampling import area_average, majority_labels, resample
+from cereflow_bids.imaging.resampling import area_average, label_cells, resample
 
 AFFINE = np.array([[2.0, 0, 0, -30], [0, -2.5, 0, 40], [0, 0, 3.0, -25], [0, 0, 0, 1]])
 SHAPE = (30, 28, 24)
@@ -59,8 +59,8 @@ def test_labels_and_fractions_are_moved_too():
     shape = tuple(n // 2 for n in SHAPE)
     field = constant((0, 0, 0))
     np.testing.assert_array_equal(
-        majority_labels(labels, even, shape, coarse, world=field),
-        majority_labels(labels, even, shape, coarse),
+        label_cells(labels, even, shape, coarse, world=field),
+        label_cells(labels, even, shape, coarse),
     )
     np.testing.assert_allclose(
         area_average(labels / 7, even, shape, coarse, world=field),

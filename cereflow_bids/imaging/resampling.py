@@ -149,17 +149,22 @@ def area_average(
     return _blocks(fine, shape, factors).mean(axis=(1, 3, 5), dtype=np.float64).astype(np.float32)
 
 
-def majority_labels(
+def label_cells(
     source: ArrayLike,
     source_affine: ArrayLike,
     shape: Sequence[int],
     affine: ArrayLike,
     *,
     world: World = None,
-) -> NDArray[np.int32]:
-    """Give each voxel of a coarser grid the label that fills most of it, 0 included.
+) -> NDArray[np.integer]:
+    """Return the labels of the cells into which each voxel of a coarser grid is divided.
 
-    Parameters as for `resample`; `source` holds integer labels.
+    Parameters as for `resample`; `source` holds integer labels, which are not interpolated.
+
+    Returns
+    -------
+    ndarray
+        (voxels, cells); 0 outside the source.
     """
     labels = np.asarray(source)
     factors, fine_shape, fine_affine = _subdivide(source_affine, shape, affine)
@@ -171,17 +176,7 @@ def majority_labels(
             labels, voxels[:3, :3], voxels[:3, 3], output_shape=fine_shape, order=0, cval=0
         )
     cells = _blocks(fine, shape, factors).transpose(0, 2, 4, 1, 3, 5)
-    return _mode(cells.reshape(int(np.prod(shape)), -1)).reshape(tuple(shape)).astype(np.int32)
-
-
-def _mode(cells: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return the most frequent value of each row; the smallest one where several are."""
-    ordered = np.sort(cells, axis=1)
-    counts = np.ones_like(ordered, dtype=np.int32)
-    for column in range(1, ordered.shape[1]):
-        same = ordered[:, column] == ordered[:, column - 1]
-        counts[:, column] = np.where(same, counts[:, column - 1] + 1, 1)
-    return np.take_along_axis(ordered, counts.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return np.asarray(cells.reshape(int(np.prod(shape)), -1))
 
 
 def _subdivide(

@@ -86,7 +86,8 @@ def standard_space(
 
 def tissue(run: AslRun, science: Science, folder: Path, *, mask: str, matrix: str) -> Paths:
     """Bring template and atlas to the run; ``gm``, ``wm``, ``brain``, ``labels``, ``coverage``."""
-    from cereflow_bids.imaging.resampling import area_average, majority_labels, resample
+    from cereflow_bids.imaging.label_volumes import volume_preserving_labels
+    from cereflow_bids.imaging.resampling import area_average, resample
     from cereflow_bids.imaging.standard_space import template_mask
     from cereflow_bids.regions.atlas import packaged_atlas
     from cereflow_bids.regions.statistics import imaged_fraction
@@ -102,7 +103,9 @@ def tissue(run: AslRun, science: Science, folder: Path, *, mask: str, matrix: st
 
     brain, template_affine = load(template("T1w"))
     atlas, atlas_affine = load_labels(packaged_atlas().labels)
-    labels = majority_labels(atlas, atlas_affine, inside.shape, affine, world=to_template)
+    (labels,) = volume_preserving_labels(
+        [atlas], atlas_affine, inside.shape, affine, world=to_template
+    )
     seen = resample(inside, affine, atlas.shape, atlas_affine, world=to_asl, order=0) > 0.5
     return {
         "gm": fraction(load(template("GM"))[0] / 255, template_affine, "gm.nii"),
