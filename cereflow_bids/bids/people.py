@@ -92,9 +92,10 @@ def _haematocrit(path: Path, text: str) -> Parameter:
         value = float("nan")
     low, high = HAEMATOCRIT_RANGE
     if not low <= value <= high:
-        percent = " It looks like a percentage." if 100 * low <= value <= 100 * high else ""
+        percent = 100 * low <= value <= 100 * high
+        looks = ", and it looks like a percentage" if percent else ""
         raise InputError(
-            f"haematocrit is {text}, not a fraction from {low:g} to {high:g}.{percent}",
+            f"haematocrit is {text}, not a fraction from {low:g} to {high:g}{looks}.",
             where=path.name,
             fix="give a fraction, such as 0.42, or n/a; nothing is rescaled here.",
         )
