@@ -150,3 +150,19 @@ def test_simpler_estimates_agree_where_all_label_has_arrived():
     ).further  # fmt: skip
     np.testing.assert_allclose(checks["att_weighted_delay"], 1.8, atol=2e-3)
     assert np.all(checks["cbf_delays"][..., 0] < 45)
+
+
+@pytest.mark.parametrize(
+    ("delays", "told", "origin"),
+    [((0.5, 1.5, 2.5), "5 are needed", "derived"), ((0.5, 1, 1.5, 2, 2.5), "in 0.0 %", "default")],
+)
+def test_arteries_are_sought_with_five_delays_and_not_with_three(delays, told, origin):
+    run = run_of(["m0scan", *["control", "label"] * len(delays)], [0, *np.repeat(delays, 2)])
+    result = quantify(
+        run, series_of(run, 60, 1.2), np.full(SHAPE, 1000.0), np.ones(SHAPE, bool),
+        voxel_size=(3, 3, 3), science=Science(m0_smoothing=0),
+    )  # fmt: skip
+    (choice,) = (p for p in result.parameters if p.name == "ArterialComponent")
+    assert choice.origin == origin
+    assert told in " ".join(result.notes)
+    assert ("abv" in result.further) == (len(delays) == 5)

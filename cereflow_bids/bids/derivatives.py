@@ -27,6 +27,7 @@ IGNORED = (
         "**/*_aslref.*",
         "**/*_deltam.*",
         "**/*_att.*",
+        "**/*_abv.*",
         "**/*_timeseries.*",
         "**/*_xfm.txt",
     ),

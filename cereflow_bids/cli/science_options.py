@@ -101,6 +101,13 @@ def _add_models(group: Any) -> None:
         help="several delays: Bayesian with a spatial prior that the data tune, or each voxel "
         "on its own (default: %(default)s)",
     )
+    group.add_argument(
+        "--arterial",
+        choices=("auto", "none"),
+        default="auto",
+        help="several delays: label in arteries, voxel by voxel where the data favour it, if "
+        "there are five measurements or more; or none (default: %(default)s)",
+    )
 
 
 def _add_differences(group: Any) -> None:
@@ -156,6 +163,7 @@ def science_of(arguments: argparse.Namespace) -> Science:
         bolus_duration=arguments.bolus_duration,
         kinetic_model=arguments.kinetic_model,
         estimator=arguments.estimator,
+        arterial=arguments.arterial,
         outliers=arguments.outliers,
         partial_volume=arguments.partial_volume_correction,
         point_spread=arguments.point_spread,

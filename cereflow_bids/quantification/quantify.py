@@ -178,7 +178,7 @@ def _absolute(
         result = _one_delay(run, means, scale, mask, science)
     pure = correct(
         run,
-        means,
+        _of_tissue(means, result),
         scale,
         mask,
         cbf=result.cbf,
@@ -249,6 +249,13 @@ def _one_delay(
         parameters=equation.parameters,
         notes=single if error is None else (),
     )
+
+
+def _of_tissue(means: Averages, result: Fit) -> Averages:
+    """Return the mean differences without what arteries add to them."""
+    if result.arterial is None:
+        return means
+    return replace(means, deltam=means.deltam - result.arterial)
 
 
 def _overall(means: Averages) -> Float:

@@ -13,6 +13,7 @@ Estimator = Literal["spatial", "least-squares"]
 BloodSource = Literal["field", "sex", "age-sex"]
 PartialVolume = Literal["none", "linear-regression"]
 M0Reference = Literal["voxelwise", "csf", "wm"]
+ArterialComponent = Literal["auto", "none"]
 Outliers = Literal["none", "score", "scrub", "enable"]
 
 
@@ -42,6 +43,8 @@ class Science:
         Form of the general kinetic model for several delays.
     estimator
         How CBF and ATT are estimated from several delays.
+    arterial
+        Whether label in arteries is modelled where several delays can tell it from tissue.
     outliers
         How differences that would spoil the mean are found.
     partial_volume
@@ -62,6 +65,7 @@ class Science:
     bolus_duration: float | None = None
     kinetic_model: KineticModel = "consensus"
     estimator: Estimator = "spatial"
+    arterial: ArterialComponent = "auto"
     outliers: Outliers = "none"
     partial_volume: PartialVolume = "none"
     point_spread: float = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -49,6 +49,9 @@ class Averages:
     standard_error
         (x, y, z) of a single measurement, SD/√N over what was kept; None where it is one
         difference, or several measurements.
+    spread
+        Root of the sum, over all differences kept, of their squared distance to the mean of
+        their measurement (x, y, z); None without repeats.
     delays, durations
         (n,), s.
     rejected
@@ -60,6 +63,7 @@ class Averages:
     deltam: Float
     repeats: tuple[int, ...]
     standard_error: Float | None
+    spread: Float | None
     delays: tuple[float, ...]
     durations: tuple[float, ...]
     rejected: tuple[Rejection, ...]
@@ -122,12 +126,22 @@ def average(
         np.stack(means, axis=-1),
         tuple(repeats),
         errors[0] if len(errors) == 1 else None,
+        _spread(errors, repeats),
         found.delays,
         found.durations,
         (*(Rejection((k,), "no partner of its own delay") for k in found.unpaired), *rejected),
         _choice(science),
         _notes(found, rejected, science),
     )
+
+
+def _spread(errors: Sequence[Float | None], repeats: Sequence[int]) -> Float | None:
+    squares = [
+        error**2 * n * (n - 1)
+        for error, n in zip(errors, repeats, strict=True)
+        if error is not None
+    ]
+    return np.sqrt(sum(squares)) if squares else None
 
 
 def _judge(  # noqa: PLR0917

@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from cereflow_bids.bids.parameters import COMMAND_LINE, DEFAULT, DERIVED, Parameter
 from cereflow_bids.bids.run import AslRun, Labeling
+from cereflow_bids.perfusion.arterial import Arterial, with_arteries
 from cereflow_bids.perfusion.estimate import Estimate, Flag
 from cereflow_bids.perfusion.least_squares import fit_least_squares
 from cereflow_bids.perfusion.scheme import LabelingScheme
 from cereflow_bids.perfusion.single_delay import slice_delays
 from cereflow_bids.perfusion.spatial import fit_spatial
+from cereflow_bids.quantification.arteries import seek_arteries
 from cereflow_bids.quantification.cross_checks import cross_checks
 from cereflow_bids.quantification.equation import PARTITION
 from cereflow_bids.quantification.science import Science
@@ -65,6 +67,9 @@ class Fit:
         Constants with their origin.
     notes
         Sentences for the report.
+    arterial
+        What arteries add to the mean differences (x, y, z, n), in the unit of the series; None
+        where they are not modelled.
     """
 
     cbf: Float
@@ -74,6 +79,7 @@ class Fit:
     reference: str
     parameters: tuple[Parameter, ...]
     notes: tuple[str, ...]
+    arterial: Float | None = None
 
 
 def fit(
@@ -99,20 +105,41 @@ def fit(
     scheme = scheme_of(run.labeling, found, science)
     ratio = normalised(found.deltam, m0)
     offset = slice_offsets(run.labeling, mask.shape)
-    estimate = fit_least_squares(ratio[mask], scheme, offset=offset[mask])
+    signal, shift = ratio[mask], offset[mask]
+    estimate = fit_least_squares(signal, scheme, offset=shift)
+    spread = None if found.spread is None else normalised(found.spread[..., None], m0)[mask, 0]
+    arteries = seek_arteries(
+        signal, scheme, estimate, offset=shift, spread=spread, science=science
+    )
+    if arteries.found is not None:
+        estimate = arteries.found.estimate
+        ratio[mask] -= arteries.found.signal
     if science.estimator == "spatial":
         estimate = fit_spatial(
             ratio, mask, scheme, voxel_size=voxel_size, start=estimate, offset=offset
         )
+        if arteries.found is not None:
+            estimate = with_arteries(estimate, arteries.found)
+    chosen = (*_choices(science, estimate), *arteries.parameters)
     return Fit(
         cbf=_image(estimate.cbf, mask),
         cbf_standard_error=_image(estimate.cbf_standard_error, mask),
-        further=_further(estimate, mask) | cross_checks(ratio[mask], mask, scheme, offset[mask]),
+        further=_further(estimate, mask) | cross_checks(signal, mask, scheme, shift),
         method=_method(run, science),
         reference=_REFERENCES[science.kinetic_model],
-        parameters=(*run.labeling.parameters(), PARTITION, *_choices(science, estimate)),
-        notes=_notes(found, estimate, scheme),
+        parameters=(*run.labeling.parameters(), PARTITION, *chosen),
+        notes=(*_notes(found, estimate, scheme), *arteries.notes),
+        arterial=_arterial(arteries.found, m0, mask),
     )
+
+
+def _arterial(found: Arterial | None, m0: ArrayLike, mask: NDArray[np.bool_]) -> Float | None:
+    """Return what arteries add to the differences (x, y, z, n), in the unit of the series."""
+    if found is None:
+        return None
+    image = np.zeros((*mask.shape, found.signal.shape[1]))
+    image[mask] = found.signal / PARTITION.value
+    return image * np.broadcast_to(np.asarray(m0, dtype=np.float64), mask.shape)[..., None]
 
 
 _REFERENCES = {
@@ -179,6 +206,8 @@ def _further(estimate: Estimate, mask: NDArray[np.bool_]) -> dict[str, NDArray[A
         "att_standard_error": estimate.att_standard_error,
         "fit_residual": estimate.residual,
     }
+    if estimate.abv is not None and estimate.abv_standard_error is not None:
+        maps |= {"abv": estimate.abv, "abv_standard_error": estimate.abv_standard_error}
     images: dict[str, NDArray[Any]] = {key: _image(values, mask) for key, values in maps.items()}
     flags = np.zeros(mask.shape, dtype=np.int32)
     flags[mask] = estimate.flag

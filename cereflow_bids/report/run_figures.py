@@ -9,6 +9,7 @@ import numpy.typing as npt
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.errors import InputError
 from cereflow_bids.report.figures import cbf_mosaic, motion_plot, registration_overview
+from cereflow_bids.report.mosaic import UNDEFINED, Scale, axial_mosaic
 from cereflow_bids.report.runs import REDO, RunRecord
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 RELATIVE_MAXIMUM = 2.0
 ATT_MAXIMUM = 3.0
+ABV_MAXIMUM = 3.0
 
 
 def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, bytes]:
@@ -34,7 +36,7 @@ def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, b
     -------
     dict
         PNG bytes by ``cbf`` (absolute or relative map), ``registration``, ``att`` of several
-        delays and, where motion was estimated, ``motion``.
+        delays, ``abv`` where arteries were sought and, where motion was estimated, ``motion``.
     """
     run = record.run
     mask, affine = load_image(writer, "brain_mask", run)
@@ -58,6 +60,8 @@ def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, b
             units="s",
         )
         writer.write_bytes("figure_att", figures["att"], run=run)
+    if record.has_abv:
+        figures["abv"] = _arteries(writer, run, mask, affine)
     reference, _ = load_image(writer, "aslref", run)
     grey, _ = load_image(writer, "gm_probability", run)
     figures["registration"] = registration_overview(reference, mask, grey, affine)
@@ -66,6 +70,23 @@ def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, b
         figures["motion"] = motion_plot(record.confounds)
         writer.write_bytes("figure_motion", figures["motion"], run=run)
     return figures
+
+
+def _arteries(
+    writer: DerivativeWriter, run: str, mask: npt.NDArray[Any], affine: npt.NDArray[Any]
+) -> bytes:
+    """Draw arterial blood volume in percent; where none is included it is not 0 but unknown."""
+    volume = np.asarray(load_image(writer, "abv", run)[0], dtype=np.float64)
+    scale = Scale("%", 0.0, ABV_MAXIMUM, below=UNDEFINED, below_label="none", undefined=UNDEFINED)
+    picture = axial_mosaic(
+        np.where(volume > 0, 100 * volume, np.nan),
+        mask,
+        affine,
+        title=f"Arterial blood volume  ·  {run}",
+        scale=scale,
+    )
+    writer.write_bytes("figure_abv", picture, run=run)
+    return picture
 
 
 def motion_estimated(confounds: "pd.DataFrame") -> bool:
