@@ -106,9 +106,8 @@ def sidecar(name: str) -> dict[str, object]:
 def main() -> None:
     """Write the derived atlases."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, nargs="?", default=RESOURCES / "atlases")
-    parent: Path = parser.parse_args().folder
-    licence = (RESOURCES / "atlases" / GYRAL / "LICENSE").read_bytes()
+    parser.add_argument("folder", type=Path, nargs="?", default=RESOURCES / "atlases" / "Derived")
+    folder: Path = parser.parse_args().folder
     for name, atlas in build().items():
         stem = f"atlas-{name}_dseg"
         about = json.dumps(sidecar(name), indent=2, ensure_ascii=False) + "\n"
@@ -118,11 +117,9 @@ def main() -> None:
             ),
             f"{stem}.tsv": atlas.table.to_csv(sep="\t", index=False).encode(),
             f"{stem}.json": about.encode(),
-            "LICENSE": licence,
         }
         for file, content in files.items():
-            path = parent / name / file
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path = folder / file
             write_atomically(path, lambda temporary, text=content: temporary.write_bytes(text))
             print(f"{len(content):9d} {path}")
 

@@ -65,7 +65,7 @@ PACKAGED = (
 
 def packaged_atlas(name: str = GYRAL) -> Atlas:
     """Return an atlas that comes with the package."""
-    folder = RESOURCES / "atlases" / name
+    folder = RESOURCES / "atlases" / (GYRAL if name == GYRAL else "Derived")
     return Atlas(
         name,
         folder / f"tpl-{TEMPLATE_SPACE}_res-01_atlas-{name}_dseg.nii.gz",
