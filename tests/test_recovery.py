@@ -137,8 +137,9 @@ def test_arteries_beside_tissue(name):
     tau, alpha = (0.8, 0.98) if pulsed else (1.8, 0.85)
     kind = "PASL" if pulsed else "PCASL"
     scheme = LabelingScheme(kind, delays, (tau,) * 8, alpha, 1.65, (4,) * 8)
-    cbf, att, _ = (field.ravel() for field in truth((4, 3, 1)))
-    att, abv = att + 0.5, np.linspace(0.01, 0.03, cbf.size)
+    cbf, att, _ = (field.ravel() for field in truth((8, 4, 1)))
+    # What most voxels share is not taken for arteries.
+    att, abv = att + 0.5, np.linspace(0.01, 0.03, cbf.size) * (np.arange(cbf.size) % 4 == 0)
     time = np.array(delays) + (0 if pulsed else tau)
     age = time if pulsed else 0.6
     seen = (time >= 0.6) & (time < 0.6 + tau)
@@ -146,7 +147,7 @@ def test_arteries_beside_tissue(name):
     signal = curves(scheme, cbf, att) + vessels
     tissue = fit_least_squares(signal, scheme)
     found = find_arterial(signal, scheme, tissue, spread=0.0)
-    assert found.included.all()
+    assert np.array_equal(found.included, abv > 0)
     assert_allclose(found.estimate.cbf, cbf, rtol=0.02)
     assert_allclose(found.estimate.att, att, atol=0.02)
     assert_allclose(found.estimate.abv, abv, rtol=0.15)
