@@ -118,12 +118,12 @@ def processed(dataset, label, folder, phantom=ONE, **choices):
     return maps, mask, mask & gm, json.loads(Path(made["record"]).read_text())
 
 
-def test_one_pair_is_left_beside_an_empty_volume_and_m0_has_holes(dataset, tmp_path):
+def test_one_pair_is_left_beside_an_empty_one_and_m0_has_holes(dataset, tmp_path):
     hole = np.s_[24:28, 30:32, 12]
     true = nib.load(dataset.phantoms / ONE / "sub-01/perf/sub-01_asl.nii.gz").get_fdata()[hole]
 
     def spoil(volumes):
-        volumes[..., 3] = np.nan
+        volumes[..., 3:] = np.nan
         volumes[hole][..., 0] = 0
 
     dataset.add("poor", order=(0, 1, 2, 1, 2), spoil=spoil, TotalAcquiredPairs=2)
@@ -143,19 +143,29 @@ def test_one_pair_is_left_beside_an_empty_volume_and_m0_has_holes(dataset, tmp_p
 
 
 def test_a_first_delay_of_zero_is_a_delay_like_others(dataset, tmp_path):
-    delays = [0.0, 0.0, 1.25, 1.25, 1.75, 1.75]
-    dataset.add("zero", SEVERAL, order=(0, 1, 4, 5, 6, 7), PostLabelingDelay=delays)
+    delays = [0.0, 0.0, 1.75, 1.75]
+    dataset.add("zero", SEVERAL, order=(0, 1, 6, 7), PostLabelingDelay=delays)
     maps, _, gm, record = processed(dataset, "zero", tmp_path, SEVERAL, estimator="least-squares")
     known = {p["name"]: p["value"] for p in record["Parameters"]}
-    assert known["PostLabelingDelay"] == [0, 1.25, 1.75]
+    assert known["PostLabelingDelay"] == [0, 1.75]
     assert 30 < maps["cbf"][gm].mean() < 100
     assert not record["Findings"]
 
 
 def test_arrival_before_the_first_delay_is_flagged_and_said(dataset, tmp_path):
-    delays = [2.25, 2.25, 2.75, 2.75]
-    dataset.add("late", SEVERAL, order=(8, 9, 10, 11), PostLabelingDelay=delays)
+    """And the separate M0 is aligned with the controls that are not empty."""
+    delays = [2.25, 2.25, 2.75, 2.75, 2.25, 2.25]
+    order = (8, 9, 10, 11, 8, 9)
+    empty = np.s_[..., 4]
+    dataset.add(
+        "late",
+        SEVERAL,
+        order=order,
+        spoil=lambda v: v[empty].fill(np.nan),
+        PostLabelingDelay=delays,
+    )
     maps, _, gm, record = processed(dataset, "late", tmp_path, SEVERAL, estimator="least-squares")
+    assert [one["volumes"] for one in record["RejectedVolumes"]] == [[4, 5]]
     flags = maps["fit_flags"][gm].astype(int)
     before = (flags & Flag.BEFORE_FIRST_DELAY) > 0
     assert before.mean() > 0.5

@@ -12,6 +12,8 @@ from cereflow_bids.quantification.science import Science
 from cereflow_bids.quantification.tissues import Tissues
 from cereflow_bids.report.banner import ADVICE, RED, banner
 from cereflow_bids.report.runs import RunRecord
+from cereflow_bids.workflow.images import save
+from cereflow_bids.workflow.tables import quality_table
 
 SHAPE = (12, 10, 8)
 MASK = np.ones(SHAPE, bool)
@@ -117,3 +119,22 @@ def test_findings_are_flags_with_a_meaning_and_make_the_banner_red():
         shown = banner(RunRecord("sub-01", "done", flags=tuple(flags)))
         assert (shown.level, shown.reasons) == (RED, ((FOUND[name], ADVICE[name]),))
     assert not set(FOUND) & {alarm.name for alarm in ALARMS}
+
+
+def test_a_finding_reaches_the_quality_table(tmp_path):
+    series = series_of(ONE_DELAY)
+    series[..., [3, 4]] = series[..., [4, 3]]
+    result = judged(ONE_DELAY, series)
+    images = {"cbf": result.cbf, "deltam": result.deltam, "series": series, "m0": series[..., 0]}
+    images |= {"mask": MASK, "brain": MASK, "gm": TISSUES.gm, "wm": TISSUES.wm}
+    paths = {
+        name: save(np.asarray(image, np.float32), np.eye(4), tmp_path / f"{name}.nii")
+        for name, image in images.items()
+    }
+    record = {
+        "Findings": [one.name for one in result.findings],
+        "Acquisition": {"NumberOfPairs": result.n_pairs},
+    }
+    run = run_of(ONE_DELAY, 1.8, SHAPE)
+    table = quality_table(run, paths, np.full(9, np.nan), record)
+    assert "swapped_pairs" in table["flags"].item().split(";")

@@ -220,8 +220,12 @@ def _reference_image(
 
 
 def _mean(volumes: NDArray[Any], index: list[int]) -> NDArray[Any]:
-    """Return the mean of some volumes, 0 where one of them did not image the place."""
-    return np.nan_to_num(volumes[..., index].mean(axis=-1))
+    """Return the mean of some volumes, 0 where one of them did not image the place.
+
+    Empty volumes do not count, unless there is no other.
+    """
+    imaged = [k for k in index if np.isfinite(volumes[..., k]).mean() > 0.5]
+    return np.nan_to_num(volumes[..., imaged or index].mean(axis=-1))
 
 
 def _imaged_throughout(run: AslRun, volumes: NDArray[Any]) -> NDArray[np.bool_]:
