@@ -11,7 +11,8 @@ from cereflow_bids.perfusion.estimate import Estimate, Flag
 from cereflow_bids.perfusion.least_squares import ATT_RANGE, fit_least_squares
 from cereflow_bids.perfusion.scheme import LabelingScheme
 from cereflow_bids.perfusion.spatial_graph import neighbourhood
-from cereflow_bids.perfusion.spatial_iteration import Problem, Solution, iterate
+from cereflow_bids.perfusion.spatial_iteration import Solution, iterate
+from cereflow_bids.perfusion.spatial_model import Problem
 
 Float = NDArray[np.float64]
 
@@ -118,7 +119,7 @@ def _start(problem: Problem, start: Estimate | None, used: NDArray[np.bool_]) ->
     """Start values (2, v): least squares of the smoothed signal; NaN where not known."""
     if start is not None:
         return np.stack([start.cbf[used], start.att[used]]).astype(np.float64)
-    averaging, smooth = problem.graph.averaging(), problem.values
+    averaging, smooth = problem.graph.averaging(), problem.values.astype(np.float32)
     for _ in range(_SWEEPS):
         smooth = averaging @ smooth
     offset = 0.0 if problem.offset is None else problem.offset

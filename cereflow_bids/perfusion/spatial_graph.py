@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 Float = NDArray[np.float64]
+Values = NDArray[np.floating[Any]]
 Index = NDArray[np.intp]
 
 _CONTRASTS = (0.25, 0.5, 0.65, 0.75, 0.82, 0.88, 0.94)
@@ -39,8 +41,8 @@ class Graph:
     size: int
     first: Index
     second: Index
-    base: Float
-    scale: Float
+    base: Values
+    scale: Values
     kind: Index
     slot: Index
     indices: NDArray[np.int32]
@@ -51,8 +53,8 @@ class Graph:
         """Number of kinds k."""
         return int(self.kind.max(initial=0)) + 1
 
-    def laplacian(self, weight: Float) -> sparse.csr_array:
-        """Return the Laplacian (v, v) for the weight of each pair (e,)."""
+    def laplacian(self, weight: Values) -> sparse.csr_array:
+        """Return the Laplacian (v, v) for the weight of each pair (e,), float32."""
         return self._matrix(-weight, self.degree(weight))
 
     def averaging(self) -> sparse.csr_array:
@@ -62,30 +64,32 @@ class Graph:
         mean.data /= np.repeat(total, np.diff(self.indptr))
         return mean
 
-    def degree(self, weight: Float) -> Float:
+    def degree(self, weight: Values) -> Values:
         """Return the sum of weights at each voxel (v,)."""
         at_first = np.bincount(self.first, weight, self.size)
-        return np.asarray(at_first + np.bincount(self.second, weight, self.size))
+        total = at_first + np.bincount(self.second, weight, self.size)
+        return np.asarray(total, dtype=np.float32)
 
-    def gap(self, field: Float) -> Float:
+    def gap(self, field: Values) -> Values:
         """Return the difference of each pair (e, …) of a field (v, …)."""
         return np.asarray(field[self.first] - field[self.second])
 
-    def by_kind(self, value: Float) -> Float:
+    def by_kind(self, value: Values) -> Float:
         """Return the sum (k,) of a value of each pair (e,)."""
         return np.bincount(self.kind, value, self.kinds).astype(np.float64)
 
-    def both(self, field: Float) -> Float:
+    def both(self, field: Values) -> Values:
         """Return the sum at the two voxels of each pair (e,) of a field (v,)."""
         return np.asarray(field[self.first] + field[self.second])
 
-    def spread(self, flow: Float) -> Float:
+    def spread(self, flow: Values) -> Values:
         """Return the transpose of `gap`: (v,) of (e,)."""
         at_first = np.bincount(self.first, flow, self.size)
-        return np.asarray(at_first - np.bincount(self.second, flow, self.size))
+        total = at_first - np.bincount(self.second, flow, self.size)
+        return np.asarray(total, dtype=np.float32)
 
-    def _matrix(self, pair: Float, diagonal: Float) -> sparse.csr_array:
-        data = np.concatenate([pair, pair, diagonal])[self.slot]
+    def _matrix(self, pair: Values, diagonal: Values) -> sparse.csr_array:
+        data = np.concatenate([pair, pair, diagonal]).astype(np.float32)[self.slot]
         return sparse.csr_array((data, self.indices, self.indptr), shape=(self.size, self.size))
 
 
@@ -108,7 +112,7 @@ def neighbourhood(
         b = np.moveaxis(number, axis, 0)[1:].ravel()
         both = (a >= 0) & (b >= 0)
         ends.append(np.stack([a[both], b[both]]))
-        base.append(np.full(int(both.sum()), scale[axis]))
+        base.append(np.full(int(both.sum()), scale[axis], dtype=np.float32))
     first, second = np.concatenate(ends, axis=1)
     rows = np.concatenate([first, second, np.arange(size)])
     columns = np.concatenate([second, first, np.arange(size)])

@@ -1,68 +1,34 @@
-"""The Gaussian posterior of CBF and ATT under a spatial prior: its mode, samples and variances.
+"""The Gaussian posterior of CBF and ATT under a spatial prior: mode, samples and variances.
 
-Fields are (2, v): CBF in mL/100 g/min, ATT in s. Information is (3, v): its elements CBF-CBF,
-CBF-ATT and ATT-ATT at each voxel.
+Fields are (2, v), several of them (s, 2, v): CBF in mL/100 g/min, ATT in s. Information is
+(3, v): its elements CBF-CBF, CBF-ATT and ATT-ATT at each voxel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from cereflow_bids.perfusion.constants import CBF_UNIT
-from cereflow_bids.perfusion.kinetics import tissue_response
-from cereflow_bids.perfusion.scheme import LabelingScheme
+Values = NDArray[np.floating[Any]]
 
-Float = NDArray[np.float64]
-
-_CHUNK = 8192
-_ATT_STEP = 0.02
-"""Half-width, s, of the difference that is the slope in ATT: it rounds the model's corners."""
+CURVATURE = 1.0
+"""Weight c of the second term of `Roughness` (our choice)."""
+_LEAST = float(np.finfo(np.float32).tiny)
 
 
-def linearise(
-    signal: NDArray[np.floating],
-    scheme: LabelingScheme,
-    field: Float,
-    t1_tissue: Float | None,
-    offset: Float | None,
-) -> tuple[Float, Float, Float]:
-    """Return information (3, v), gradient (2, v) and RSS (v,), for a noise variance of 1."""
-    v = field.shape[1]
-    information, gradient, rss = np.empty((3, v)), np.empty((2, v)), np.empty(v)
-    weight = np.asarray(scheme.repeats, dtype=np.float64)
-    for start in range(0, v, _CHUNK):
-        part = slice(start, start + _CHUNK)
-        cbf, att = field[:, part]
-        own = {
-            "t1_tissue": None if t1_tissue is None else t1_tissue[part],
-            "offset": 0.0 if offset is None else offset[part],
-            "cbf": np.clip(cbf, 0, 200),
-        }
-        low = tissue_response(scheme, np.maximum(att - _ATT_STEP, 0), **own)
-        high = tissue_response(scheme, att + _ATT_STEP, **own)
-        width = att + _ATT_STEP - np.maximum(att - _ATT_STEP, 0)
-        response = tissue_response(scheme, att, **own) / CBF_UNIT
-        slope = (high - low) * (np.maximum(cbf, 0) / CBF_UNIT / width)[:, None]
-        left = signal[part] - cbf[:, None] * response
-        rss[part] = (left * left) @ weight
-        for row, (a, b) in enumerate(((response, response), (response, slope), (slope, slope))):
-            information[row, part] = (a * b) @ weight
-        for row, a in enumerate((response, slope)):
-            gradient[row, part] = (a * left) @ weight
-    return information, gradient, rss
-
-
-def invert(information: Float) -> Float:
+def invert(information: Values) -> Values:
     """Inverse of symmetric 2×2 matrices given and returned as (3, v)."""
     a, b, c = information
-    return np.asarray(np.stack([c, -b, a]) / np.maximum(a * c - b * b, 1e-300))
+    return np.asarray(np.stack([c, -b, a]) / np.maximum(a * c - b * b, _LEAST))
 
 
-def times(matrix: Float, field: Float) -> Float:
+def times(matrix: Values, field: Values) -> Values:
     """Product of symmetric 2×2 matrices (3, v) with fields (s, 2, v)."""
     a, b, c = matrix
     out = np.empty_like(field)
@@ -71,43 +37,87 @@ def times(matrix: Float, field: Float) -> Float:
     return out
 
 
-def root(information: Float, white: Float) -> Float:
+def root(information: Values, white: Values) -> Values:
     """Return fields (s, 2, v) whose covariance is the information, from white noise."""
     a, b, c = information
     first = np.sqrt(a)
-    mixed = b / np.maximum(first, 1e-300)
-    second = np.sqrt(np.maximum(c - mixed**2, 0))
-    out = mixed * white[:, [0, 0]]
+    mixed = b / np.maximum(first, _LEAST)
+    out = np.empty_like(white)
     out[:, 0] = first * white[:, 0]
-    out[:, 1] += second * white[:, 1]
-    return np.asarray(out)
+    out[:, 1] = mixed * white[:, 0] + np.sqrt(np.maximum(c - mixed**2, 0)) * white[:, 1]
+    return out
+
+
+@dataclass(frozen=True)
+class Roughness:
+    """Precision of the spatial prior of one field: L + c·L·D⁻¹·L, of the Laplacian L.
+
+    The first term is of the squared differences between neighbours, the second of those between
+    a voxel and the weighted mean of its neighbours: fields are smoother than a random walk.
+
+    Attributes
+    ----------
+    laplacian
+        L (v, v).
+    degree
+        D, its diagonal (v,).
+    """
+
+    laplacian: sparse.csr_array
+    degree: Values
+
+    @cached_property
+    def share(self) -> Values:
+        """c·D⁻¹ (v,)."""
+        return np.asarray(CURVATURE / np.maximum(self.degree, _LEAST))
+
+    def times(self, field: Values) -> Values:
+        """Product with a field (v,)."""
+        slope = self.laplacian @ field
+        return np.asarray(slope + self.laplacian @ (self.share * slope))
+
+    def energy(self, field: Values) -> float:
+        """Return the product of a field (v,) with the precision and the field."""
+        return float(np.vdot(field, self.times(field)))
+
+    def draw(self, pairs: Values, voxels: Values) -> Values:
+        """Return a field (v,) whose covariance is the precision.
+
+        `pairs` (v,) is one with that of the Laplacian, `voxels` (v,) is white noise.
+        """
+        return np.asarray(pairs + self.laplacian @ (np.sqrt(self.share) * voxels))
+
+    @property
+    def diagonal(self) -> Values:
+        """Of the precision (v,), as in a uniform grid in three directions."""
+        return np.asarray((1 + CURVATURE * 7 / 6) * self.degree)
 
 
 def solve(
-    information: Float,
-    laplacians: Sequence[sparse.csr_array],
-    right: Float,
+    information: Values,
+    prior: Sequence[Roughness],
+    right: Values,
     *,
-    start: Float,
+    start: Values,
     tolerance: float,
     steps: int,
-) -> Float:
-    """Solve (information + Laplacian of each field)·x = right by conjugate gradients.
+) -> Values:
+    """Solve (information + roughness of each field)·x = right by conjugate gradients.
 
     Several right sides (s, 2, v) at once, preconditioned by the 2×2 blocks of the diagonal
     (Saad 2003, algorithm 9.1).
     """
 
-    def product(y: Float) -> Float:
+    def product(y: Values) -> Values:
         out = times(information, y)
         for own, field in zip(out, y, strict=True):
-            for row, laplacian in enumerate(laplacians):
-                own[row] += laplacian @ field[row]
+            for row, rough in enumerate(prior):
+                own[row] += rough.times(field[row])
         return out
 
     block = information.copy()
-    for row, laplacian in enumerate(laplacians):
-        block[2 * row] += laplacian.diagonal()
+    for row, rough in enumerate(prior):
+        block[2 * row] += rough.diagonal
     block = invert(block)
     x = start.copy()
     residual = right - product(x)
@@ -118,34 +128,36 @@ def solve(
         if (rho <= goal).all():
             break
         q = product(p)
-        alpha = rho / np.maximum(_dot(p, q), 1e-300)
+        alpha = rho / np.maximum(_dot(p, q), _LEAST)
         x += alpha * p
         residual -= alpha * q
         z = times(block, residual)
         rho, last = _dot(residual, z), rho
-        p = z + (rho / np.maximum(last, 1e-300)) * p
+        p = z + (rho / np.maximum(last, _LEAST)) * p
     return x
 
 
-def _dot(a: Float, b: Float) -> Float:
+def _dot(a: Values, b: Values) -> Values:
     """Scalar products (s, 1, 1) of fields (s, 2, v)."""
-    return np.asarray([np.vdot(x, y) for x, y in zip(a, b, strict=True)])[:, None, None]
+    products = [np.vdot(x, y) for x, y in zip(a, b, strict=True)]
+    return np.asarray(products, dtype=a.dtype)[:, None, None]
 
 
 def marginal(
-    information: Float, degree: Float, spectrum: Float, share: Float
-) -> tuple[Float, Float]:
-    """Return the covariance (3, v) and the prior's share of it (2, v), as in uniform grids.
+    information: Values, degree: Values, spectrum: Values, share: Values
+) -> tuple[Values, Values, float]:
+    """Return variances as in uniform grids: covariance (3, v) and those of differences.
 
-    In a uniform grid the posterior covariance is the mean, over the eigenvalues λ of its
-    Laplacian, of (information + λ)⁻¹; here with the information and the degree (2, v) of each
-    voxel. The share is the mean of λ·variance: 1 where the data say nothing.
+    In a uniform grid the posterior covariance is the mean, over the eigenvalues λ of the
+    Laplacian, of (information + λ + c·λ²)⁻¹; here with the information and the degree (2, v) of
+    each voxel. Of differences to neighbours: half the variance by the weighted sum over
+    neighbours (2, v), and the same without data.
     """
-    covariance, left = np.zeros(information.shape), np.zeros(degree.shape)
+    covariance, left = np.zeros_like(information), np.zeros_like(degree)
     for value, part in zip(spectrum, share, strict=True):
         own = information.copy()
-        own[[0, 2]] += value * degree
-        own = part * invert(own)
+        own[[0, 2]] += value * (1 + CURVATURE * value) * degree
+        own = part.astype(own.dtype) * invert(own)
         covariance += own
-        left += value * degree * own[[0, 2]]
-    return covariance, left
+        left += value.astype(own.dtype) * degree * own[[0, 2]]
+    return covariance, left, float(np.sum(share / (1 + CURVATURE * spectrum)))

@@ -6,21 +6,25 @@ less its mode.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
 from cereflow_bids.perfusion.spatial_graph import Graph
+from cereflow_bids.perfusion.spatial_posterior import Roughness
 
 Float = NDArray[np.float64]
+Values = NDArray[np.floating[Any]]
 
 _START = (5.0, 0.1)
 """SD of the difference between neighbours to start from, mL/100 g/min and s."""
 _RANGE = ((0.01, 1e3), (1e-4, 10.0))
 """Range of that SD."""
-_TAILS = 4.0
+_TAILS = 2.0
 """Degrees of freedom of the differences: few keep edges that the guide does not show."""
 _FACTOR = 10.0
 """Largest change of a variance at a time."""
@@ -28,17 +32,6 @@ _FACTOR = 10.0
 
 _HASTE = 1.3
 """Power of the step: the plain steps come out too short, always in the same direction."""
-
-
-@dataclass(frozen=True)
-class Shares:
-    """What the prior contributes to the posterior at each voxel, as in uniform grids.
-
-    Sums of weights and, in units of the prior's, the variance that the data leave (2, v).
-    """
-
-    degree: Float
-    left: Float
 
 
 @dataclass
@@ -54,39 +47,48 @@ class SpatialPrior:
     """
 
     variance: Float
-    tail: Float
+    tail: Values
 
     @classmethod
     def weak(cls, graph: Graph) -> SpatialPrior:
         """Return where estimation starts."""
         variance = np.tile(np.square(_START)[:, None], (1, graph.kinds))
-        return cls(variance, np.ones((2, graph.first.size)))
+        return cls(variance, np.ones((2, graph.first.size), dtype=np.float32))
 
-    def weight(self, graph: Graph) -> Float:
+    def weight(self, graph: Graph) -> Values:
         """Return the precision of each difference (2, e)."""
-        return np.asarray(graph.base * self.tail / self.variance[:, graph.kind])
+        return np.asarray(graph.base * self.tail / self.variance.astype(np.float32)[:, graph.kind])
 
-    def learn(self, graph: Graph, field: Float, samples: Float, shares: Shares) -> None:
+    def learn(
+        self,
+        graph: Graph,
+        field: Float,
+        samples: Values,
+        rough: Sequence[Roughness],
+        *,
+        left: Values,
+        free: float,
+    ) -> None:
         """Update variances and weights from the posterior.
 
         The fixed point is that of expectation-maximisation in the form of MacKay 1992
-        (doi:10.1162/neco.1992.4.3.415): of the degrees of freedom that a kind of pairs has in
-        the prior, those that the data determine, over the energy of the mode.
+        (doi:10.1162/neco.1992.4.3.415): the energy of the mode over those of the prior's degrees
+        of freedom that the data determine. `left` and `free` are those of `marginal`: as in
+        uniform grids they tell the kinds of pairs apart, samples give the sum exactly.
         """
-        if graph.first.size == 0:
-            return
-        for row, weight in enumerate(self.weight(graph)):
-            known = weight * graph.gap(field[row]) ** 2
-            unsure = sum(weight @ graph.gap(own[row]) ** 2 for own in samples) / len(samples)
-            left = graph.both(shares.left[row] / shares.degree[row]) * weight
-            free = graph.both(1 / shares.degree[row]) * weight
-            # As in uniform grids for the kinds, but exact for their sum.
-            determined = graph.by_kind(free - left)
-            determined *= max(graph.size - unsure, 0) / max(determined.sum(), 1e-300)
+        weights = self.weight(graph)
+        for row, (weight, own) in enumerate(zip(weights, rough, strict=True)):
+            mode = field[row].astype(np.float32)
+            unsure = sum(own.energy(sample[row]) for sample in samples) / len(samples)
+            total = max(graph.size - unsure, 0) / max(own.energy(mode), 1e-30)
+            known = weight * graph.gap(mode) ** 2
             energy = graph.by_kind(known)
-            distance = (known + left) / self.tail[row] * self.variance[row, graph.kind]
+            spare = weight * graph.both(left[row] / own.degree)
+            determined = graph.by_kind(weight * graph.both(free / own.degree) - spare)
+            determined *= total * energy.sum() / max(determined.sum(), 1e-30)
+            expected = (known + spare) / self.tail[row] * self.variance[row, graph.kind]
             self._update(row, energy, determined, graph)
-            distance /= self.variance[row, graph.kind]
+            distance = expected / self.variance[row, graph.kind]
             self.tail[row] = (_TAILS + 1) / (_TAILS + distance)
 
     def _update(self, row: int, energy: Float, determined: Float, graph: Graph) -> None:
