@@ -113,6 +113,8 @@ def test_regions_and_sidecar_tell_the_change_and_its_making(processed):
     assert content["Baseline"]["Run"] == REST
     assert {one["name"] for one in content["Stimulus"]["Parameters"]} > {"PostLabelingDelay"}
     assert not any("differs" in note for note in content["Notes"])
+    median = np.nanmedian(image(out, "cvr_standard_error"))
+    assert any(f"standard error above {median:.0f} %" in note for note in content["Notes"])
 
 
 def test_outputs_are_in_the_contract_and_valid(processed):
@@ -245,6 +247,17 @@ def test_other_labelling_is_noted_and_what_was_fitted_is_not():
     (note,) = differences(PAIR, [record(1.8, 0.1), record(2.0, 0.2)])
     assert "PostLabelingDelay differs between the runs (baseline 1.8 s, stimulus 2.0 s)" in note
     assert differences(PAIR, [record(1.8, 0.1), record(1.8, 0.2)]) == []
+
+
+def test_a_run_without_standard_error_leaves_the_map_without_one(copy):
+    writer = DerivativeWriter(copy / "out")
+    for key in ("cbf_standard_error", "cvr_standard_error"):
+        writer.path(key, REST).unlink()
+    written = measure_reactivity(copy / "out", PAIR)
+    assert writer.path("cvr", REST) in written
+    assert not writer.path("cvr_standard_error", REST).exists()
+    content = json.loads((copy / "out/sub-01/perf" / f"{REST}_cvr.json").read_text())
+    assert any("There is no standard error" in note for note in content["Notes"])
 
 
 def test_the_plan_tells_the_pair_before_anything_is_done(processed, capsys):

@@ -164,7 +164,8 @@ def _write(
     run, affine = pair.baseline, baseline.scan.affine
     compared = Compared(baseline.cbf, moved.cbf, both)
     record = sidecar(pair, [side.record for side in sides], alignment)
-    record["Notes"] += notes_on_values(undefined, no_error=unknown)
+    known = error[np.isfinite(error)]
+    record["Notes"] += notes_on_values(undefined, float(np.median(known)) if known.size else None)
     record["Means"] = tissue_means(writer, run, compared)
     images = {"cvr": cvr, "cvr_stimulus": moved.cbf * both, "cvr_reference": moved.reference}
     if not unknown:

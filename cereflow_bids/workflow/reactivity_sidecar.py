@@ -54,24 +54,30 @@ def sidecar(pair: Pair, records: Sequence[Record], alignment: Alignment) -> dict
     }
 
 
-def notes_on_values(undefined: float, *, no_error: bool) -> list[str]:
-    """Return sentences on voxels without a value and on a missing standard error.
+def notes_on_values(undefined: float, error: float | None) -> list[str]:
+    """Return sentences on voxels without a value and on the standard error.
 
     Parameters
     ----------
     undefined
         Fraction of the brain voxels of both runs where the baseline is too low.
-    no_error
-        Whether one of the runs has no standard error.
+    error
+        Median standard error of the voxels, %; None where one of the runs has none.
     """
     notes = [
         f"{100 * undefined:.1f} % of the brain voxels of both runs have no reactivity, because "
         f"their baseline CBF is below {MINIMUM_BASELINE:g} mL/100 g/min."
     ]
-    if no_error:
+    if error is None:
         notes.append(
             "There is no standard error, because one of the runs has none: it takes at least two "
             "pairs in each."
+        )
+    else:
+        notes.append(
+            f"Half of the voxels have a standard error above {error:.0f} % (in percent of the "
+            "baseline, as the reactivity is): in a single voxel a change below twice its own "
+            "standard error cannot be told from noise."
         )
     return notes
 
