@@ -46,10 +46,32 @@ class InputError(CereflowError):
 
 
 class PendingError(CereflowError):
-    """A parameter that changes CBF is in no file; the user has to supply it."""
+    """A parameter that changes CBF is in no file; the user has to supply it.
+
+    Parameters
+    ----------
+    what, where, fix
+        As for every error.
+    missing
+        Names of the parameters, as BIDS spells them.
+    """
 
     exit_code = 3
+
+    def __init__(
+        self, what: str, *, where: str = "", fix: str = "", missing: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.missing = missing
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the keyword arguments when the error crosses a process boundary."""
+        return (_rebuild_pending, (self.what, self.where, self.fix, self.missing))
 
 
 def _rebuild(cls: type[CereflowError], what: str, where: str, fix: str) -> CereflowError:
     return cls(what, where=where, fix=fix)
+
+
+def _rebuild_pending(what: str, where: str, fix: str, missing: tuple[str, ...]) -> PendingError:
+    return PendingError(what, where=where, fix=fix, missing=missing)

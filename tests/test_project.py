@@ -19,7 +19,12 @@ from cereflow_bids.resources import RESOURCES
 
 PROJECT = Path(__file__).resolve().parent.parent
 SPEC = PROJECT / "derivatives_spec"
-COMMANDS = {"cereflow": "cereflow", "cereflow-convert": "convert", "cereflow-demo": "demo"}
+COMMANDS = {
+    "cereflow": "cereflow",
+    "cereflow-convert": "convert",
+    "cereflow-demo": "demo",
+    "cereflow-status": "status",
+}
 HEAVY = {
     "ants",
     "bids",

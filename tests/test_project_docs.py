@@ -10,7 +10,12 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted(PROJECT.glob("docs/*.md"))]
-COMMANDS = {"cereflow": "cereflow", "cereflow-convert": "convert", "cereflow-demo": "demo"}
+COMMANDS = {
+    "cereflow": "cereflow",
+    "cereflow-convert": "convert",
+    "cereflow-demo": "demo",
+    "cereflow-status": "status",
+}
 
 
 def page_name(path: Path) -> str:

@@ -20,7 +20,7 @@ from cereflow_bids.bids.dataset import Selection
 from cereflow_bids.bids.status import read_statuses
 from cereflow_bids.cli.cereflow import main
 from cereflow_bids.quantification.science import Science
-from cereflow_bids.workflow.execution import make_plan
+from cereflow_bids.workflow.plan import make_plan
 from cereflow_bids.workflow.settings import Settings
 
 

@@ -165,6 +165,7 @@ def _check_scaling(sidecar: Sidecar, context: Sequence[str]) -> None:
             f"images were divided by ({divided}), and CBF is proportional to it.",
             where=sidecar.where,
             fix="convert again with --excitations NUMBER; editing the sidecar is not enough.",
+            missing=("TotalAcquiredPairs",),
         )
 
 

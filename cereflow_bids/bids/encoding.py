@@ -100,6 +100,7 @@ def _signs(sidecar: Sidecar) -> list[list[int]]:
             "matrices of the same TimeEncodedMatrixType differently.",
             where=sidecar.where,
             fix=f"{LAYOUT}.",
+            missing=("TimeEncodedMatrix",),
         )
     rows = _rows(matrix)
     if rows and set(rows[0]) == {1}:
@@ -170,6 +171,7 @@ def _times(
             where=sidecar.where,
             fix="give LabelingDuration as one number per volume: in each cycle any first number, "
             "then the duration of each block.",
+            missing=("LabelingDuration",),
         )
     if min(blocks) <= 0:
         raise InputError(

@@ -138,6 +138,7 @@ def _require(times: Mapping[str, tuple[float, ...] | None], sidecar: Sidecar) ->
             f"{' and '.join(missing)} not known.",
             where=sidecar.where,
             fix=f"add it to the sidecar, in seconds, or convert again with {flags}.",
+            missing=tuple(missing),
         )
 
 
@@ -171,6 +172,7 @@ def _bolus_cutoff(sidecar: Sidecar) -> Parameter | None:
             "BolusCutOffFlag is true but BolusCutOffDelayTime is not known.",
             where=sidecar.where,
             fix="add BolusCutOffDelayTime (TI1, in seconds) to the sidecar.",
+            missing=("BolusCutOffDelayTime",),
         )
     parameter = _time("BolusCutOffDelayTime", float(first), sidecar)
     if isinstance(value, list) and len(value) > 1:

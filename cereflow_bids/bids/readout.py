@@ -46,6 +46,7 @@ def read_flip_angle(
             "angle) of the label.",
             where=sidecar.where,
             fix="add FlipAngle, in degrees, to the sidecar.",
+            missing=("FlipAngle",),
         )
     if not 0 < flip <= LARGEST_FLIP_ANGLE:
         raise InputError(
@@ -58,6 +59,7 @@ def read_flip_angle(
             "LookLocker is true, but PostLabelingDelay holds a single delay.",
             where=sidecar.where,
             fix="give PostLabelingDelay as one number per volume, the delay of each excitation.",
+            missing=("PostLabelingDelay",),
         )
     for duration in {durations[k] for k in used} if durations else {None}:
         train = [k for k in used if duration is None or durations[k] == duration]
@@ -142,6 +144,7 @@ def calibrated_for_readout(
             f"{flip_angle.value:g} degrees, cannot be compared with it.",
             where=sidecar.where if m0 is None else m0.where,
             fix="add FlipAngle, in degrees, to the sidecar of the M0 image.",
+            missing=("FlipAngle",),
         )
     return replace(calibration, flip_angles=(own, float(flip_angle.value)))
 

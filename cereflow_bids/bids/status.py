@@ -10,7 +10,9 @@ from typing import Literal
 
 from cereflow_bids.atomic import write_text_atomically
 
-State = Literal["waiting", "running", "done", "failed", "pending"]
+State = Literal["waiting", "queued", "running", "done", "failed", "pending", "stopped"]
+UNFINISHED = ("waiting", "queued", "running")
+"""States in which a call of the command is at work on the run, or was when it ended."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,11 @@ class Status:
     participant
         Label.
     state
-        waiting, running, done, failed, or pending (a parameter is missing).
+        waiting (none of its steps has been handed over), queued (one has, and has not begun),
+        running, done, failed, pending (a parameter is missing), or stopped (by the user or by the
+        system, before it was finished).
     step
-        The step at which it is or stopped.
+        The step at which it is or stopped; of a waiting run the last that ended.
     since
         UTC time of the last change.
     message, fix
@@ -35,6 +39,8 @@ class Status:
         Digest of input, settings and version that a finished run was made from.
     outputs
         Its files, relative to the output folder.
+    missing
+        Parameters that a pending run waits for.
     """
 
     run: str
@@ -46,6 +52,7 @@ class Status:
     fix: str = ""
     fingerprint: str = ""
     outputs: tuple[str, ...] = field(default=())
+    missing: tuple[str, ...] = field(default=())
 
 
 def write_status(out_dir: Path, status: Status) -> None:
@@ -64,7 +71,8 @@ def read_status(out_dir: Path, run: str) -> Status | None:
         content = json.loads(_path(out_dir, run).read_text(encoding="utf-8"))
         known = {field.name for field in fields(Status)}
         found = {key: value for key, value in content.items() if key in known}
-        return Status(**found | {"outputs": tuple(content["outputs"])})
+        several = {key: tuple(found.get(key, ())) for key in ("outputs", "missing")}
+        return Status(**found | several)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

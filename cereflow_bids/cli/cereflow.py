@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cereflow_bids.workflow.settings import Settings
 
 EPILOG = """\
-exit codes: 0 all done; 1 some runs failed; 2 wrong usage; 3 parameters are pending.
+exit codes: 0 all done; 1 some runs failed; 2 wrong usage; 3 parameters are pending;
+130, 143 stopped by the user (Ctrl-C), or by the system.
 Research use; not a medical device. Not affiliated with the makers of the CereFlow platform.
 """
 
@@ -55,6 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CereflowError as error:
         print(f"cereflow: {error}", file=sys.stderr)
         return error.exit_code
+    except SystemExit as stop:
+        print("cereflow: stopped; run the same command again to go on.", file=sys.stderr)
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        print("cereflow: stopped before anything was begun.", file=sys.stderr)
+        return 130
     except OSError as error:
         # No permission, no space, a file where a folder should be: the user's machine, not a bug.
         print(f"cereflow: {error.filename or 'file system'}: {error.strerror}.", file=sys.stderr)

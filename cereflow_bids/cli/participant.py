@@ -9,7 +9,8 @@ from cereflow_bids.bids.reactivity_pairs import Pair
 from cereflow_bids.bids.reactivity_record import ReactivityRecord, read_reactivities
 from cereflow_bids.bids.status import Status
 from cereflow_bids.bids.validation import validate
-from cereflow_bids.workflow.execution import Plan, make_plan, run_participants, summarise
+from cereflow_bids.workflow.execution import run_participants, summarise
+from cereflow_bids.workflow.plan import Plan, make_plan
 from cereflow_bids.workflow.reactivity_plan import pairs_of
 from cereflow_bids.workflow.settings import Settings
 

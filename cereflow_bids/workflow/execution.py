@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import multiprocessing
 import os
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nipype.pipeline.plugins.linear import LinearPlugin
 
-from cereflow_bids import __version__
 from cereflow_bids.atomic import write_text_atomically
-from cereflow_bids.bids.dataset import Rejected, select_runs
+from cereflow_bids.bids.dataset import Rejected
 from cereflow_bids.bids.derivatives import DerivativeWriter
-from cereflow_bids.bids.index import open_dataset
-from cereflow_bids.bids.run import AslRun
 from cereflow_bids.bids.status import (
     State,
     Status,
@@ -28,14 +23,17 @@ from cereflow_bids.bids.status import (
     write_status,
 )
 from cereflow_bids.errors import PendingError
+from cereflow_bids.workflow.claiming import left_out, taken
 from cereflow_bids.workflow.graph import WHOLE, identifier, participant_graph, report_graph
+from cereflow_bids.workflow.plan import Plan, present_plan
 from cereflow_bids.workflow.plugin import ResilientMultiProc
-from cereflow_bids.workflow.progress import progress
+from cereflow_bids.workflow.progress import progress, recording
 from cereflow_bids.workflow.quiet import quieten
 from cereflow_bids.workflow.reactivity_node import reactivity_graph
 from cereflow_bids.workflow.reactivity_plan import close_reactivity, pairs_of, plan_reactivity
 from cereflow_bids.workflow.resume import discard_damaged_results, remove_outputs
 from cereflow_bids.workflow.settings import Settings
+from cereflow_bids.workflow.stopping import mark_stopped, stoppable
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
@@ -44,46 +42,30 @@ POLL_SECONDS = 0.05
 """nipype looks for finished nodes every 2 s by default, which would cost most of a run's time."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What there is to do.
-
-    Attributes
-    ----------
-    todo
-        Runs to process.
-    finished
-        Runs whose outputs are there and up to date.
-    rejected
-        Runs that cannot be processed as they are.
-    fingerprints
-        Digest per run stem.
-    """
-
-    todo: tuple[AslRun, ...]
-    finished: tuple[AslRun, ...]
-    rejected: tuple[Rejected, ...]
-    fingerprints: dict[str, str]
-
-
-def make_plan(settings: Settings, *, dry: bool = False) -> Plan:
-    """Index the dataset and sort its runs; a dry plan does not even write an index."""
-    layout = open_dataset(settings.bids_dir, None if dry else settings.database_dir)
-    runs, rejected = select_runs(layout, settings.selection)
-    fingerprints = {run.stem: _fingerprint(run, settings) for run in runs}
-    finished = [run for run in runs if _is_finished(run, fingerprints[run.stem], settings)]
-    todo = [run for run in runs if run not in finished]
-    return Plan(tuple(todo), tuple(finished), tuple(rejected), fingerprints)
-
-
 def run_participants(plan: Plan, settings: Settings) -> list[Status]:
     """Process what the plan says and return the status of each of its runs.
 
     One run's failure never stops the others, unless `settings.stop_on_first_crash`.
     """
-    settings.out_dir.mkdir(parents=True, exist_ok=True)
-    settings.work_dir.mkdir(parents=True, exist_ok=True)
-    DerivativeWriter(settings.out_dir).write_dataset_description()
+    every = plan.everything
+    with stoppable(), taken([one.participant for one in every], settings) as busy:
+        DerivativeWriter(settings.out_dir).write_dataset_description()
+        mine = present_plan(plan, settings, busy)
+        try:
+            _process(mine, settings)
+        except SystemExit as stop:
+            mark_stopped([run.stem for run in mine.todo], settings, stop.code)
+            raise
+    told = [
+        left_out(one.stem, one.participant, busy[one.participant], settings)
+        if one.participant in busy
+        else read_status(settings.out_dir, one.stem)
+        for one in sorted(every, key=lambda one: one.stem)
+    ]
+    return [status for status in told if status]
+
+
+def _process(plan: Plan, settings: Settings) -> None:
     _prepare(plan, settings)
     _configure(settings)
     if plan.todo:
@@ -93,8 +75,6 @@ def run_participants(plan: Plan, settings: Settings) -> list[Status]:
             _close(run.stem, settings, error)
     compared = _compare(plan, settings)
     _report(plan, settings, compared)
-    stems = [run.stem for run in (*plan.todo, *plan.finished)] + [r.stem for r in plan.rejected]
-    return [status for stem in sorted(stems) if (status := read_status(settings.out_dir, stem))]
 
 
 def _prepare(plan: Plan, settings: Settings) -> None:
@@ -182,7 +162,8 @@ def _execute(graph: Workflow, settings: Settings, title: str) -> Exception | Non
         # nipype collects garbage at every poll; without this each one walks through all modules.
         gc.freeze()
         try:
-            graph.run(plugin=plugin(arguments | {"status_callback": listener}))
+            told = recording(listener, settings.out_dir)
+            graph.run(plugin=plugin(arguments | {"status_callback": told}))
         except Exception as error:  # noqa: BLE001
             # Whatever it is, every run has to be accounted for afterwards.
             trace = "".join(traceback.format_exception(error))
@@ -240,20 +221,12 @@ def _rejection(one: Rejected) -> Status:
     error = one.error
     state: State = "pending" if isinstance(error, PendingError) else "failed"
     message = f"{error.where}: {error.what}" if error.where else error.what
-    return Status(one.stem, one.participant, state, "metadata", message=message, fix=error.fix)
-
-
-def _fingerprint(run: AslRun, settings: Settings) -> str:
-    return hashlib.sha256(repr((__version__, settings.science, run)).encode()).hexdigest()
-
-
-def _is_finished(run: AslRun, fingerprint: str, settings: Settings) -> bool:
-    status = read_status(settings.out_dir, run.stem)
-    return (
-        status is not None
-        and status.state == "done"
-        and status.fingerprint == fingerprint
-        and all((settings.out_dir / name).is_file() for name in status.outputs)
+    missing = error.missing if isinstance(error, PendingError) else ()
+    return Status(
+        *(one.stem, one.participant, state, "metadata"),
+        message=message,
+        fix=error.fix,
+        missing=missing,
     )
 
 

@@ -2,14 +2,20 @@
 
 When the system kills a worker (mostly for lack of memory), the pool of processes is broken and
 nipype waits for ever for the result. Here the nodes that were at work fail, and the rest goes on
-in a new pool.
+in a new pool. And no worker outlives the call: one that went on writing would meet the next call
+in the same work folder.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+import select
+import signal
 import sys
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from traceback import format_exception
 from typing import Any
 
@@ -17,7 +23,35 @@ from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializ
 
 
 class ResilientMultiProc(MultiProcPlugin):
-    """MultiProc that goes on when a worker is killed."""
+    """MultiProc that goes on when a worker is killed, and leaves none behind."""
+
+    def __init__(self, plugin_args: dict[str, Any] | None = None) -> None:
+        super().__init__(plugin_args=plugin_args)
+        # The one that nipype made has not started a process yet.
+        self.pool = self._new_pool()
+
+    def run(self, graph: Any, config: Any, updatehash: bool = False) -> None:
+        """Run a graph; whatever ends it early ends its workers, too."""
+        try:
+            super().run(graph, config, updatehash)
+        except BaseException:
+            self.kill_workers()
+            raise
+
+    def kill_workers(self) -> None:
+        """End all workers at once, whatever they are doing."""
+        for process in tuple((self.pool._processes or {}).values()):
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        self.pool.shutdown(cancel_futures=True)
+
+    def _new_pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            max_workers=self.processors,
+            initializer=_begin_worker,
+            initargs=(self._cwd,),
+            mp_context=get_context(self.plugin_args.get("mp_context")),
+        )
 
     def _async_callback(self, future: Any) -> None:
         if future.exception() is None:
@@ -38,10 +72,26 @@ class ResilientMultiProc(MultiProcPlugin):
         try:
             return super()._submit_job(node, updatehash)
         except BrokenExecutor:
-            self.pool = ProcessPoolExecutor(
-                max_workers=self.processors,
-                initializer=process_initializer,
-                initargs=(self._cwd,),
-                mp_context=get_context(self.plugin_args.get("mp_context")),
-            )
+            self.pool = self._new_pool()
             return super()._submit_job(node, updatehash)
+
+
+def _begin_worker(folder: str) -> None:
+    """Leave Ctrl-C to the main process, which ends its workers, and die with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None and hasattr(os, "O_ASYNC"):
+        _die_at_end_of(parent.sentinel)
+    process_initializer(folder)
+
+
+def _die_at_end_of(pipe: int) -> None:
+    """Let the system end this process when the other end of a pipe is closed.
+
+    A thread that waits for it could not run while a library keeps the interpreter.
+    """
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([pipe], [], [], 0)[0]:
+        os._exit(1)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
+
+from cereflow_bids.bids.status import UNFINISHED, State, read_status, write_status
 
 
 class Listener(Protocol):
@@ -46,6 +51,44 @@ def progress(total: int, title: str) -> Iterator[Listener]:
             bar.update(task, description=_label(node), advance=0 if status == "start" else 1)
 
         yield advance
+
+
+def recording(listener: Listener, out_dir: Path) -> Listener:
+    """Keep the records of runs between their steps, and pass every event on.
+
+    A step that runs says so itself, from wherever it runs. Here is known what it cannot know: that
+    it was handed over to a worker or to a cluster's queue and has not begun, or that none of the
+    steps of its run is anywhere.
+
+    Parameters
+    ----------
+    listener
+        Is told as well.
+    out_dir
+        Where the records are.
+    """
+    handed_over: defaultdict[str, set[str]] = defaultdict(set)
+
+    def note(node: Any, status: str) -> None:
+        run = getattr(node.inputs, "run", None)
+        if run is not None:
+            steps = handed_over[run.stem]
+            alone = not steps - {node.fullname}
+            (steps.add if status == "start" else steps.discard)(node.fullname)
+            if alone and status in ("start", "end"):
+                state: State = "queued" if status == "start" else "waiting"
+                # A full disk is the steps' own business to report.
+                with contextlib.suppress(OSError):
+                    _note(out_dir, run.stem, state, type(node.interface).__name__)
+        listener(node, status)
+
+    return note
+
+
+def _note(out_dir: Path, stem: str, state: State, step: str) -> None:
+    known = read_status(out_dir, stem)
+    if known is not None and known.state in UNFINISHED:
+        write_status(out_dir, replace(known, state=state, step=step))
 
 
 def _plain_lines(node: Any, status: str) -> None:
