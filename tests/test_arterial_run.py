@@ -6,6 +6,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+from bids_validation import validator_errors
 
 from cereflow_bids.bids.dataset import Selection, select_runs
 from cereflow_bids.bids.index import open_dataset
@@ -124,6 +125,7 @@ def parameters(folder):
 
 
 def test_record_and_report_tell_of_it(result):
+    assert validator_errors(result.parent) == []
     known = parameters(result)
     assert known["ArterialComponent"]["value"] == "auto"
     assert known["ArterialBayesFactor"]["value"] == 3

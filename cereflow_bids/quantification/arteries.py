@@ -62,11 +62,8 @@ def seek_arteries(
         return Arteries(None, (_choice("none", DERIVED, why),), (reason,))
     squares = None if spread is None else spread**2
     found = find_arterial(signal, scheme, tissue, offset=offset, spread=squares)
-    note = (
-        "in each voxel where the Bayesian information criterion speaks for it (Schwarz 1978, "
-        "doi:10.1214/aos/1176344136); model of Chappell 2010, doi:10.1002/mrm.22320"
-    )
-    enough = "from here on evidence is called positive (Kass 1995)"
+    note = "where the data of a voxel favour it (Chappell 2010, doi:10.1002/mrm.22320)"
+    enough = "Bayes factor from which evidence is called positive (Kass 1995)"
     parameters = (
         _choice("auto", DEFAULT, note),
         Parameter("ArterialBayesFactor", BAYES_FACTOR, "", DEFAULT, enough),

@@ -15,6 +15,8 @@ LABELS = {
     "T1Blood": "T1 of arterial blood",
     "TissueT1": "T1 of tissue",
     "T1Tissue": "T1 of tissue",
+    "ArterialComponent": "Label in arteries",
+    "ArterialBayesFactor": "Evidence for arteries needed",
     "PartitionCoefficient": "Blood-brain partition coefficient λ",
     "BloodBrainPartitionCoefficient": "Blood-brain partition coefficient λ",
     "RepetitionTimePreparation": "Repetition time of the preparation",
