@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from asl_run import run_of
 
+from cereflow_bids.quantification.m0_series import mean_m0
 from cereflow_bids.quantification.quantify import quantify
 from cereflow_bids.quantification.science import Science
 
@@ -83,3 +84,14 @@ def test_a_pair_of_m0_volumes_of_one_series_is_averaged():
     result = quantified(*scene(context, 1.8, [1.0, 0.9, 1, 1, 1, 1]))
     assert result.refusal == ""
     assert "M0OwnScale" not in parameters(result)
+
+
+def test_volumes_of_a_separate_m0_are_averaged_unless_one_is_none():
+    head = np.zeros((8, 8, 4))
+    head[2:6, 2:6] = 1000
+    np.testing.assert_allclose(mean_m0(np.stack([head, 0.9 * head], axis=-1)), 0.95 * head)
+    np.testing.assert_array_equal(mean_m0(head), head)
+    np.testing.assert_array_equal(mean_m0(np.stack([head, head * np.nan], axis=-1)), head)
+    assert not mean_m0(np.zeros((4, 4, 2, 2))).any()
+    with pytest.raises(ValueError, match=r"differ in brightness \(1.00, 0.20\)"):
+        mean_m0(np.stack([head, 0.2 * head], axis=-1))

@@ -24,6 +24,9 @@ OTHER_SCALE = 1.5
 """M0 volumes that differ by more than this factor are not averaged: no incomplete recovery of one
 of them explains it (our choice)."""
 
+FOREGROUND = 0.3
+"""Share of the brightest of an image from which a voxel is head (as at conversion)."""
+
 
 @dataclass(frozen=True)
 class OnOneScale:
@@ -86,6 +89,28 @@ def on_one_scale(run: AslRun, series: Float, found: Differences, mask: Bool) -> 
         "m0scan volumes that do not belong to it as n/a in aslcontext.tsv."
     )
     return OnOneScale(found, refusal=refusal)
+
+
+def mean_m0(volumes: Float) -> Float:
+    """Return the mean of a separate M0 image, (x, y, z) or (x, y, z, n).
+
+    Empty volumes do not count.
+
+    Raises
+    ------
+    ValueError
+        If its volumes differ too much to be images of the same.
+    """
+    if volumes.ndim == 3:
+        return np.nan_to_num(volumes)
+    imaged = [k for k in range(volumes.shape[-1]) if np.isfinite(volumes[..., k]).mean() > 0.5]
+    mean: Float = np.nan_to_num(volumes[..., imaged or [0]].mean(axis=-1))
+    head = mean > FOREGROUND * np.percentile(mean, 99)
+    bright = [_brightness(volumes[..., k], head) for k in imaged]
+    if bright and head.any() and max(bright) > OTHER_SCALE * max(min(bright), 0.0):
+        which = ", ".join(f"{one / max(bright):.2f}" for one in bright)
+        raise ValueError(f"the volumes of the M0 image differ in brightness ({which})")
+    return mean
 
 
 def _brightness(volume: Float, mask: Bool) -> float:

@@ -191,9 +191,17 @@ def _separate_m0(
 ) -> tuple[NDArray[Any], list[str]]:
     from cereflow_bids.imaging.registration import register
     from cereflow_bids.imaging.resampling import resample
+    from cereflow_bids.quantification.m0_series import mean_m0
 
     data, m0_affine = load(run.calibration.m0_file or "")
-    mean = data if data.ndim == 3 else data.mean(axis=-1)
+    try:
+        mean = mean_m0(data)
+    except ValueError as error:
+        raise InputError(
+            f"{error}: one of them is suppressed, or scaled otherwise.",
+            where=Path(run.calibration.m0_file or "").name,
+            fix="leave the volumes out that are no calibration scans.",
+        ) from error
     shape = volumes.shape[:3]
     same_grid = mean.shape == shape and np.allclose(m0_affine, affine, atol=1e-3)
     control = run.volumes("control")
