@@ -18,6 +18,7 @@ from cereflow_bids.bids.reactivity_record import read_reactivity, write_reactivi
 from cereflow_bids.bids.spec import output_specs
 from cereflow_bids.bids.status import read_status, write_status
 from cereflow_bids.cli.cereflow import main
+from cereflow_bids.report.reactivity import reactivity_sections
 from cereflow_bids.workflow.reactivity import measure_reactivity
 from cereflow_bids.workflow.reactivity_plan import plan_reactivity
 from cereflow_bids.workflow.reactivity_sidecar import differences
@@ -258,6 +259,18 @@ def test_a_run_without_standard_error_leaves_the_map_without_one(copy):
     assert not writer.path("cvr_standard_error", REST).exists()
     content = json.loads((copy / "out/sub-01/perf" / f"{REST}_cvr.json").read_text())
     assert any("There is no standard error" in note for note in content["Notes"])
+
+
+def test_a_run_without_regions_leaves_the_map_without_them(copy):
+    writer = DerivativeWriter(copy / "out")
+    for key in ("regions", "cvr_regions"):
+        writer.path(key, REST).unlink()
+    assert writer.path("cvr", REST) in measure_reactivity(copy / "out", PAIR)
+    assert not writer.path("cvr_regions", REST).exists()
+    (section,) = reactivity_sections(writer, "sub-01")
+    assert section["done"]
+    assert section["groups"] == []
+    assert section["tiles"][0][1].startswith("+")
 
 
 def test_the_plan_tells_the_pair_before_anything_is_done(processed, capsys):

@@ -67,6 +67,7 @@ def _section(writer: DerivativeWriter, record: ReactivityRecord) -> dict[str, An
         return shown
     content = read_json(sidecar_of(writer.path("cvr", record.baseline)))
     pictures = _draw(writer, record)
+    table = writer.path("cvr_regions", record.baseline)
     return shown | {
         "marks": [content[part]["MarkedBy"] for part in ("Baseline", "Stimulus")],
         "tiles": _tiles(content["Means"]),
@@ -74,9 +75,8 @@ def _section(writer: DerivativeWriter, record: ReactivityRecord) -> dict[str, An
         "registration": data_uri(pictures["figure_cvr_registration"]),
         "notes": content["Notes"],
         "minimum": f"{content['Parameters'][0]['value']:g}",
-        "groups": region_groups(read_table(writer.path("cvr_regions", record.baseline),
-                                           "reactivity")),
-    }  # fmt: skip
+        "groups": region_groups(read_table(table, "reactivity")) if table.is_file() else [],
+    }
 
 
 def region_groups(table: "pd.DataFrame") -> list[dict[str, Any]]:

@@ -170,9 +170,12 @@ def _write(
     images = {"cvr": cvr, "cvr_stimulus": moved.cbf * both, "cvr_reference": moved.reference}
     if not unknown:
         images["cvr_standard_error"] = error
-    table = reactivity_table(writer, run, compared)
+    written = [writer.write_image(k, run, data, affine, record) for k, data in images.items()]
+    # The regions of the baseline run are used; it may have been processed with another atlas.
+    if all(writer.path(key, run).is_file() for key in ("atlas_labels", "regions")):
+        table = reactivity_table(writer, run, compared)
+        written.append(writer.write_table("cvr_regions", run, table))
     return [
-        *(writer.write_image(key, run, data, affine, record) for key, data in images.items()),
-        writer.write_table("cvr_regions", run, table),
+        *written,
         writer.write_with("cvr_transform", run, partial(write_itk, alignment.matrix)),
     ]
