@@ -215,6 +215,33 @@ def test_what_repeats_do_not_show_is_no_sign_of_arteries():
     assert find(signal, PCASL, spread=1e-10)[0].included.mean() < 0.03
 
 
+def test_a_lone_voxel_needs_more_than_one_in_a_vessel():
+    """Weak arteries along a line, and as many apart from each other; noise everywhere else."""
+    shape = (24, 24, 6)
+    line, apart = np.zeros(shape, bool), np.zeros(shape, bool)
+    line[4:20, 4, 3] = True
+    apart[3:21:5, 10:24:4, 1:6:2] = True
+    size, generator = int(np.prod(shape)), np.random.default_rng(6)
+    truth = (
+        np.full(size, 50.0), np.full(size, 1.3), 0.008 * (line | apart).ravel(),
+        np.full(size, 0.75),
+    )  # fmt: skip
+    signal = curves(PCASL, truth) + 0.0015 * generator.standard_normal((size, 10))
+    mask = np.ones(shape, bool)
+    own, together = (find(signal, PCASL, mask=m)[0].included.reshape(shape) for m in (None, mask))
+    assert not (together & ~own).any()
+    none = ~(line | apart)
+    assert together[none].sum() < 0.4 * own[none].sum()
+    kept = [together[where].sum() / own[where].sum() for where in (line, apart)]
+    assert kept[0] > 0.8 > kept[1]
+    dropped = find(signal, PCASL, mask=mask)[0]
+    gone = (own & ~together).ravel()
+    tissue = fit_least_squares(signal, PCASL)
+    assert_allclose(dropped.estimate.cbf[gone], tissue.cbf[gone])
+    assert not dropped.signal[gone].any()
+    assert not dropped.estimate.abv[gone].any()
+
+
 def test_no_voxel_and_no_signal():
     for signal in (np.empty((0, 10)), np.full((3, 10), np.nan), np.zeros((3, 10))):
         found = find(signal, PCASL)[0]

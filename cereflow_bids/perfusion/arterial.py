@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,7 @@ from cereflow_bids.perfusion.arterial_average import average_over_att
 from cereflow_bids.perfusion.arterial_evidence import (
     PARAMETERS,
     evidence,
+    isolated,
     needed,
     prior_squares,
 )
@@ -82,6 +83,7 @@ def find_arterial(
     t1_tissue: ArrayLike | None = None,
     offset: ArrayLike = 0.0,
     spread: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
 ) -> Arterial:
     """Decide for each voxel between tissue alone and tissue with arteries, and fit the latter.
 
@@ -102,6 +104,9 @@ def find_arterial(
     spread
         Sum over all differences of their squared distance to the mean of their measurement (v,),
         which tells the noise; None if unknown, or without repeats.
+    mask
+        Where the voxels lie (x, y, z), v of them true: a voxel none of whose neighbours across a
+        face has arteries then needs strong evidence. None to treat each on its own.
 
     Raises
     ------
@@ -119,13 +124,30 @@ def find_arterial(
     squares = np.stack([power, rss, known + _ROUNDING * power])
     good = np.isfinite(squares.sum(axis=0) + voxels.offset) & (tissue.flag != Flag.NO_DATA)
     found = _tissue_alone(tissue, voxels.y.shape)
+    gains = np.full(power.shape, -np.inf)
     for chunk, choices in _chunks(scheme, np.flatnonzero(good), voxels):
-        here, joint, left = _decide(
+        here, joint, (left, gain) = _decide(
             voxels[chunk], scheme, choices, squares[:, chunk], extra + scheme.size
         )
         _store(found, chunk[here], joint, scheme)
         found.estimate.residual[chunk[here]] = np.sqrt(left / np.sum(scheme.repeats))
+        gains[chunk[here]] = gain
+    if mask is not None:
+        _take_back(found, isolated(gains, mask), tissue)
     return found
+
+
+def _take_back(found: Arterial, where: Bool, tissue: Estimate) -> None:
+    """Leave tissue alone in some voxels after all."""
+    alone = _tissue_alone(tissue, found.signal.shape)
+    for field in fields(Estimate):
+        values = getattr(found.estimate, field.name)
+        if isinstance(values, np.ndarray):
+            values[where] = getattr(alone.estimate, field.name)[where]
+    found.included[where] = False
+    found.signal[where] = 0
+    found.arrival[where] = np.nan
+    found.excess[:, where] = 0
 
 
 def _decide(
@@ -134,8 +156,8 @@ def _decide(
     choices: list[Passage],
     squares: Float,
     freedom: float,
-) -> tuple[Index, Joint, Float]:
-    """Return which voxels have arteries, their joint model and what it leaves.
+) -> tuple[Index, Joint, tuple[Float, Float]]:
+    """Return which voxels have arteries, their joint model, what it leaves and the evidence.
 
     `squares` (3, v) are of the signal, of what tissue alone leaves, and known to be noise.
     """
@@ -147,11 +169,12 @@ def _decide(
     values, left = fit_joint(voxels[here], scheme, choices, which[here], place[here])
     gain = evidence(rss[here], left, known[here], freedom)
     chosen = (gain > 0) & (values[2] > 0)
-    here, values, left = here[chosen], values[:, chosen], left[chosen]
+    here, values, left, gain = here[chosen], values[:, chosen], left[chosen], gain[chosen]
     noise = (known[here] + left) / (freedom - PARAMETERS)
     voxels, which = voxels[here], which[here]
     joint = add_up(voxels, scheme, choices, which, values)
-    return here, average_over_att(joint, voxels, scheme, choices, which, noise=noise), left
+    joint = average_over_att(joint, voxels, scheme, choices, which, noise=noise)
+    return here, joint, (left, gain)
 
 
 def with_arteries(estimate: Estimate, arterial: Arterial) -> Estimate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
 from scipy.special import gammaincinv
 
 from cereflow_bids.perfusion.scheme import LabelingScheme
@@ -12,9 +13,14 @@ Float = NDArray[np.float64]
 
 BAYES_FACTOR = 3.0
 """From here on evidence is called positive (Kass 1995, doi:10.1080/01621459.1995.10476572)."""
+ALONE_FACTOR = 20.0
+"""From here on it is called strong; for a voxel none of whose neighbours has arteries, since
+vessels go on beyond one voxel and noise does not."""
 PARAMETERS = 4
 _EXTRA = 2
 """Parameters that the arterial component adds: aBV and aBAT."""
+_FACES = ndimage.generate_binary_structure(3, 1).astype(np.uint8)
+_FACES[1, 1, 1] = 0
 
 
 def evidence(tissue: Float, joint: Float, known: Float, freedom: float) -> Float:
@@ -45,6 +51,24 @@ def evidence(tissue: Float, joint: Float, known: Float, freedom: float) -> Float
 def needed(freedom: float) -> float:
     """Return what the fit must gain to outweigh the parameters, as a logarithm."""
     return 0.5 * _EXTRA * float(np.log(freedom)) + float(np.log(BAYES_FACTOR))
+
+
+def isolated(gain: Float, mask: ArrayLike) -> NDArray[np.bool_]:
+    """Return where the evidence does not suffice for a voxel without neighbours that have any.
+
+    Parameters
+    ----------
+    gain
+        From `evidence` (v,); NaN or negative where there are no arteries.
+    mask
+        Where the voxels lie (x, y, z), v of them true.
+    """
+    inside = np.asarray(mask, dtype=bool)
+    favoured = np.zeros(inside.shape, dtype=bool)
+    favoured[inside] = gain > 0
+    beside = ndimage.convolve(favoured.astype(np.uint8), _FACES, mode="constant")[inside]
+    enough = gain > np.log(ALONE_FACTOR / BAYES_FACTOR)
+    return np.asarray((gain > 0) & (beside == 0) & ~enough)
 
 
 def prior_squares(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cereflow_bids.bids.parameters import COMMAND_LINE, DEFAULT, DERIVED, Parameter
 from cereflow_bids.perfusion.arterial import Arterial, find_arterial, why_not
-from cereflow_bids.perfusion.arterial_evidence import BAYES_FACTOR
+from cereflow_bids.perfusion.arterial_evidence import ALONE_FACTOR, BAYES_FACTOR
 from cereflow_bids.perfusion.estimate import Estimate
 from cereflow_bids.perfusion.scheme import LabelingScheme
 from cereflow_bids.quantification.science import Science
@@ -30,6 +30,7 @@ def seek_arteries(
     signal: Float,
     scheme: LabelingScheme,
     tissue: Estimate,
+    mask: NDArray[np.bool_],
     *,
     offset: Float,
     spread: Float | None,
@@ -45,6 +46,8 @@ def seek_arteries(
         Labelling, times and constants.
     tissue
         The least squares fit of tissue alone.
+    mask
+        Where the voxels lie (x, y, z), v of them true.
     offset
         What the slice of each voxel adds to the delays (v,), s.
     spread
@@ -61,12 +64,14 @@ def seek_arteries(
         why = "the measurements cannot tell arteries from tissue"
         return Arteries(None, (_choice("none", DERIVED, why),), (reason,))
     squares = None if spread is None else spread**2
-    found = find_arterial(signal, scheme, tissue, offset=offset, spread=squares)
+    found = find_arterial(signal, scheme, tissue, offset=offset, spread=squares, mask=mask)
     note = "where the data of a voxel favour it (Chappell 2010, doi:10.1002/mrm.22320)"
     enough = "Bayes factor from which evidence is called positive (Kass 1995)"
+    alone = "where no neighbouring voxel has arteries: strong evidence"
     parameters = (
         _choice("auto", DEFAULT, note),
         Parameter("ArterialBayesFactor", BAYES_FACTOR, "", DEFAULT, enough),
+        Parameter("ArterialBayesFactorAlone", ALONE_FACTOR, "", DEFAULT, alone),
     )
     return Arteries(found, parameters, (_share(found),))
 

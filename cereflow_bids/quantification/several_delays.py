@@ -109,7 +109,7 @@ def fit(
     estimate = fit_least_squares(signal, scheme, offset=shift)
     spread = None if found.spread is None else normalised(found.spread[..., None], m0)[mask, 0]
     arteries = seek_arteries(
-        signal, scheme, estimate, offset=shift, spread=spread, science=science
+        signal, scheme, estimate, mask, offset=shift, spread=spread, science=science
     )
     if arteries.found is not None:
         estimate = arteries.found.estimate

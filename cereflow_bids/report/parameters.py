@@ -17,6 +17,7 @@ LABELS = {
     "T1Tissue": "T1 of tissue",
     "ArterialComponent": "Label in arteries",
     "ArterialBayesFactor": "Evidence for arteries needed",
+    "ArterialBayesFactorAlone": "The same in a lone voxel",
     "PartitionCoefficient": "Blood-brain partition coefficient λ",
     "BloodBrainPartitionCoefficient": "Blood-brain partition coefficient λ",
     "RepetitionTimePreparation": "Repetition time of the preparation",
