@@ -93,7 +93,7 @@ def test_output_spec_is_consistent():
     assert {path.name for path in SPEC.iterdir()} == {"outputs.yaml", "columns.yaml"}
     for key, output in outputs.items():
         assert {"folder", "name", "description", "when"} <= set(output), key
-        assert set(re.findall(r"{(\w+)}", output["name"])) <= {"run", "participant"}, key
+        assert set(re.findall(r"{(\w+)}", output["name"])) <= {"run", "participant", "atlas"}, key
     places = [(output["folder"], output["name"]) for output in outputs.values()]
     assert len(set(places)) == len(places)
     named = {output["columns"] for output in outputs.values() if "columns" in output}

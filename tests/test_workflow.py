@@ -119,18 +119,18 @@ def test_mask_and_tissue_of_the_phantom_are_found(processed, data_dir):
 def test_every_output_is_in_the_contract_and_every_promise_is_kept(processed):
     from cereflow_bids.bids.derivatives import DerivativeWriter
     from cereflow_bids.bids.spec import output_specs
+    from cereflow_bids.regions.atlas import PACKAGED
 
     out, _, _ = processed
     writer = DerivativeWriter(out)
     specs = {k: s for k, s in output_specs().items() if s.when != "group level"}
-    allowed = {writer.path(key, "sub-01") for key in specs}
+    allowed = {writer.path(key, "sub-01", atlas=name) for key in specs for name in PACKAGED}
     sidecars = {path.with_name(path.name.partition(".")[0] + ".json") for path in allowed}
     found = {path for path in (out / "sub-01").rglob("*") if path.is_file()}
     assert found <= allowed | sidecars
-    always = {writer.path(key, "sub-01") for key, spec in specs.items() if spec.when == "always"}
-    calibrated = [k for k, spec in specs.items() if spec.when == "calibration is possible"]
-    absolute = {writer.path(key, "sub-01") for key in calibrated}
-    assert always | absolute <= found | {out / "sub-01.html", out / "sub-01.pdf"}
+    promised = [k for k, s in specs.items() if s.when in ("always", "calibration is possible")]
+    kept = {writer.path(key, "sub-01", atlas=name) for key in promised for name in PACKAGED}
+    assert kept <= found | {out / "sub-01.html", out / "sub-01.pdf"}
 
 
 def test_the_derivatives_are_a_valid_bids_dataset(processed):

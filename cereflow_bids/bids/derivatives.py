@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from cereflow_bids import __version__
 from cereflow_bids.atomic import write_atomically
-from cereflow_bids.bids.spec import OutputSpec, column_dictionary, output_specs
+from cereflow_bids.bids.spec import OutputSpec, column_dictionary, default_atlas, output_specs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ class DerivativeWriter:
     def __init__(self, out_dir: Path) -> None:
         self.out_dir = Path(out_dir)
 
-    def path(self, key: str, run: str = "", participant: str = "") -> Path:
+    def path(self, key: str, run: str = "", participant: str = "", *, atlas: str = "") -> Path:
         """Return where an output lies.
 
         Parameters
@@ -58,13 +58,24 @@ class DerivativeWriter:
             Entities of the run, e.g. ``sub-01_ses-1_run-2``.
         participant
             Label, with or without ``sub-``; taken from `run` where it is not given.
+        atlas
+            Name of the atlas, where there is one file for each; the gyral one if not given.
         """
         spec = output_specs()[key]
         subject = (
             f"sub-{participant.removeprefix('sub-')}" if participant else run.partition("_")[0]
         )
-        name = spec.name.format(run=run, participant=subject)
+        name = spec.name.format(run=run, participant=subject, atlas=atlas or default_atlas())
         return self.out_dir / _folder(spec, run, subject) / name
+
+    def by_atlas(self, key: str, run: str) -> dict[str, Path]:
+        """Return the files that there are of an output, by the name of the atlas."""
+        before, after = self.path(key, run, atlas="*").name.split("*")
+        names = {
+            path.name[len(before) : -len(after)]: path
+            for path in self.path(key, run).parent.glob(f"{before}*{after}")
+        }
+        return {name: names[name] for name in sorted(names) if name.isalnum()}
 
     def write_image(
         self,
@@ -73,6 +84,8 @@ class DerivativeWriter:
         data: ArrayLike,
         affine: ArrayLike,
         sidecar: Mapping[str, Any] | None = None,
+        *,
+        atlas: str = "",
     ) -> Path:
         """Write a NIfTI image and its sidecar; floats as float32, masks and labels as integers."""
         import nibabel as nib
@@ -82,14 +95,14 @@ class DerivativeWriter:
         kind = kinds.get(array.dtype.kind, np.float32)
         image = nib.Nifti1Image(array.astype(kind), np.asarray(affine))
         image.header.set_xyzt_units("mm", "sec")
-        path = self.path(key, run)
+        path = self.path(key, run, atlas=atlas)
         write_atomically(path, lambda temporary: nib.save(image, temporary))
         spec = output_specs()[key]
         content = {"Description": spec.description} | ({"Units": spec.units} if spec.units else {})
         _write_json(_sidecar_of(path), content | dict(sidecar or {}))
         return path
 
-    def write_table(self, key: str, run: str, table: pd.DataFrame) -> Path:
+    def write_table(self, key: str, run: str, table: pd.DataFrame, *, atlas: str = "") -> Path:
         """Write a TSV with the columns of derivatives_spec/columns.yaml, and its dictionary.
 
         Raises
@@ -101,7 +114,8 @@ class DerivativeWriter:
         if list(table.columns) != list(columns):
             raise ValueError(f"columns of {key} are {list(table.columns)}, not {list(columns)}")
         text = table.to_csv(sep="\t", index=False, na_rep="n/a", float_format="%.6g")
-        path = self.write_text(key, text, run=run)
+        path = self.path(key, run, atlas=atlas)
+        write_atomically(path, lambda temporary: temporary.write_bytes(text.encode()))
         _write_json(_sidecar_of(path), columns)
         return path
 

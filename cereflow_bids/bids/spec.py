@@ -30,6 +30,12 @@ def output_specs() -> dict[str, OutputSpec]:
 
 
 @cache
+def default_atlas() -> str:
+    """Return the atlas that is meant where a name has one and nothing else is said."""
+    return str(_read("outputs.yaml")["atlas"])
+
+
+@cache
 def column_dictionary(table: str) -> dict[str, dict[str, Any]]:
     """Return the columns of a table, in order, as a BIDS data dictionary."""
     names = {"description": "Description", "units": "Units", "levels": "Levels"}

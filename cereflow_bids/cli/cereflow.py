@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("-v", "--verbose", action="count", default=0, help="tell more; repeatable")
     _add_selection(p.add_argument_group("which data"))
     add_science(p.add_argument_group("choices that change numbers"))
+    _add_regions(p.add_argument_group("regions"))
     _add_execution(p.add_argument_group("execution"))
     return p
 
@@ -99,6 +100,18 @@ def _add_selection(group: Any) -> None:
         "--skip_bids_validation",
         action="store_true",
         help="do not run bids-validator-deno first (it warns, it never stops the run)",
+    )
+
+
+def _add_regions(group: Any) -> None:
+    group.add_argument(
+        "--atlas",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="also give CBF by the regions of this atlas: labels as NIfTI in template space, with "
+        "a table (index, name, hemisphere, group) of the same name that ends in .tsv; repeatable",
     )
 
 
@@ -160,6 +173,8 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     import os
 
     from cereflow_bids.bids.dataset import Selection
+    from cereflow_bids.regions.atlas import packaged_atlases
+    from cereflow_bids.regions.user_atlas import user_atlases
     from cereflow_bids.workflow.settings import Settings
 
     _check_folders(arguments.bids_dir, arguments.output_dir)
@@ -179,6 +194,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             _filters(arguments.bids_filter_file),
         ),
         science=science_of(arguments),
+        atlases=(*packaged_atlases(), *user_atlases(arguments.atlas)),
         nprocs=arguments.nprocs or len(os.sched_getaffinity(0)),
         omp_nthreads=arguments.omp_nthreads,
         mem_mb=arguments.mem_mb,

@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from cereflow_bids.bids.spec import default_atlas
 from cereflow_bids.cohort.distribution import Point, distribution_plot
 from cereflow_bids.cohort.gather import UNKNOWN, Cohort
+from cereflow_bids.cohort.long_table import QUALITY
 from cereflow_bids.cohort.summary import Outlier, regional_summary, screen
 from cereflow_bids.quality.flags import SPATIAL_COV_ARTEFACT, limits
 from cereflow_bids.report.banner import AMBER, GREEN, MEASURES, RED, Banner, banner
@@ -37,9 +39,13 @@ METRICS = {"cbf_mean": "Regional mean CBF", "asymmetry": "Asymmetry"} | {
 def group_content(cohort: Cohort, table: "pd.DataFrame") -> dict[str, Any]:
     """Return everything that the template of the cohort report names.
 
-    It is of the maps that are not corrected for partial volume; the long table has both.
+    It is of the gyral atlas and of the maps that are not corrected for partial volume; the long
+    table has all.
     """
-    table = table[table["pvc"] == "none"]
+    shown = table["atlas"].isin([QUALITY, default_atlas()]) & ~table["metric"].str.startswith(
+        "att"
+    )
+    table = table[(table["pvc"] == "none") & shown]
     screening = screen(table)
     absolute = cohort.absolute
     plot = distribution_plot([_point(cohort, record) for record in absolute], PANELS)

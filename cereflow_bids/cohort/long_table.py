@@ -1,10 +1,9 @@
 """The long table: one row per run, region and metric."""
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from cereflow_bids.bids.spec import column_dictionary, output_specs
+from cereflow_bids.bids.spec import column_dictionary
 from cereflow_bids.cohort.gather import UNKNOWN, Cohort
 from cereflow_bids.report.runs import RunRecord
 
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
 QUALITY = "quality"
 REGION_METRICS = {"cbf_mean": "mean", "cbf_median": "median", "cbf_sd": "sd"}
+TRANSIT_METRICS = {"att_mean": "mean", "att_median": "median", "att_sd": "sd"}
 TISSUE = {
     "gm_mean_cbf": "grey matter",
     "wm_mean_cbf": "white matter",
@@ -41,9 +41,11 @@ def long_table(cohort: Cohort) -> "pd.DataFrame":
     for record in cohort.done:
         about = _about(cohort, record)
         rows += [about | row for row in _quality_rows(record)]
-        rows += [about | row for row in _region_rows(record.regions)]
         pure = about | {"pvc": "linear-regression"}
-        rows += [pure | row for row in _region_rows(record.regions_gm)]
+        for atlas, tables in record.atlases.items():
+            rows += [about | row for row in _region_rows(atlas, tables.get("regions"))]
+            rows += [about | row for row in _transit_rows(atlas, tables.get("regions_att"))]
+            rows += [pure | row for row in _region_rows(atlas, tables.get("regions_gm"))]
     table = pd.DataFrame(rows, columns=list(column_dictionary("group")))
     numbers = ["value", "se", "n_voxels", "coverage"]
     return table.astype(dict.fromkeys(numbers, float))
@@ -85,12 +87,12 @@ def _quality_rows(record: RunRecord) -> Iterator[dict[str, Any]]:
         }
 
 
-def _region_rows(regions: "pd.DataFrame | None") -> Iterator[dict[str, Any]]:
+def _region_rows(atlas: str, regions: "pd.DataFrame | None") -> Iterator[dict[str, Any]]:
     if regions is None:
         return
     columns = column_dictionary("regions")
     for row in regions.to_dict(orient="records"):
-        place = {"atlas": atlas_name(), "region": row["name"]}
+        place = {"atlas": atlas, "region": row["name"]}
         extent = {"n_voxels": row["n_voxels"], "coverage": row["coverage"]}
         for metric, column in REGION_METRICS.items():
             yield (
@@ -113,9 +115,19 @@ def _region_rows(regions: "pd.DataFrame | None") -> Iterator[dict[str, Any]]:
             }
 
 
-def atlas_name() -> str:
-    """Return the name of the atlas that the outputs' contract has in its file names."""
-    found = re.search(r"atlas-([A-Za-z0-9]+)", output_specs()["regions"].name)
-    if found is None:
-        raise ValueError("the name of the regional table has no atlas entity")
-    return found.group(1)
+def _transit_rows(atlas: str, regions: "pd.DataFrame | None") -> Iterator[dict[str, Any]]:
+    if regions is None:
+        return
+    columns = column_dictionary("regions_att")
+    for row in regions.to_dict(orient="records"):
+        for metric, column in TRANSIT_METRICS.items():
+            yield {
+                "atlas": atlas,
+                "region": row["name"],
+                "hemisphere": row["hemisphere"],
+                "metric": metric,
+                "value": row[column],
+                "units": columns[column]["Units"],
+                "n_voxels": row["n_voxels"],
+                "coverage": row["coverage"],
+            }

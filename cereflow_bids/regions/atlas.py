@@ -24,7 +24,7 @@ class Atlas:
     labels
         NIfTI of integer labels, 1 mm.
     table
-        TSV with index, name, hemisphere (L, R or n/a) and group.
+        TSV with index and name, perhaps hemisphere (L, R or n/a) and group.
     digest
         Of the content of both files, where they are not packaged.
     """
@@ -47,19 +47,24 @@ class Atlas:
         """Return the table of names, one row per label."""
         import pandas as pd
 
-        columns = ["index", "name", "hemisphere", "group"]
-        return pd.read_csv(self.table, sep="\t", keep_default_na=False)[columns]
+        texts = {"name": str, "hemisphere": str, "group": str}
+        table = pd.read_csv(self.table, sep="\t", keep_default_na=False, dtype=texts)
+        for column, usual in (("hemisphere", "n/a"), ("group", self.name)):
+            if column not in table:
+                table[column] = usual
+        return table[["index", *texts]]
 
 
 GYRAL = "DesikanKilliany"
 TERRITORIES = "ArterialTerritories"
+BORDER_ZONES = "ArterialBorderZones"
 PACKAGED = (
     GYRAL,
     "Lobes",
     "Subcortical",
     TERRITORIES,
     "ArterialTerritoriesProximalDistal",
-    "ArterialBorderZones",
+    BORDER_ZONES,
 )
 
 
@@ -71,3 +76,8 @@ def packaged_atlas(name: str = GYRAL) -> Atlas:
         folder / f"tpl-{TEMPLATE_SPACE}_res-01_atlas-{name}_dseg.nii.gz",
         folder / f"atlas-{name}_dseg.tsv",
     )
+
+
+def packaged_atlases() -> tuple[Atlas, ...]:
+    """Return all atlases that come with the package, the gyral one first."""
+    return tuple(packaged_atlas(name) for name in PACKAGED)

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 MIN_COVERAGE = 0.5
 MIN_VOXELS = 10
+NO_TIME = 4 | 8 | 32
+"""Flags of voxels whose transit time means nothing: no perfusion, not converged, no data."""
+CENSORED = 1 | 2
+"""Flags of voxels of which only a limit is known: before the first delay, or the upper end."""
 
 
 def regional_statistics(
@@ -64,6 +68,46 @@ def regional_statistics(
     return table[[*table.columns.drop(["asymmetry", "reason"]), "asymmetry", "reason"]]
 
 
+def transit_statistics(
+    att: NDArray[np.floating],
+    flags: NDArray[np.integer],
+    *,
+    labels: NDArray[np.integer],
+    mask: NDArray[np.bool_],
+    coverage: Mapping[int, float],
+    regions: pd.DataFrame,
+) -> pd.DataFrame:
+    """Summarise arterial transit times over the regions of an atlas.
+
+    Parameters
+    ----------
+    att
+        Transit times (x, y, z), s.
+    flags
+        What the fit says of each voxel, a sum as in `cereflow_bids.perfusion.estimate.Flag`.
+    labels, mask, coverage, regions
+        As for `regional_statistics`.
+
+    Returns
+    -------
+    DataFrame
+        `regions` with mean, median, sd, n_voxels, coverage, censored, difference, reason. Voxels
+        without a transit time are left out; those of which only a limit is known count with it,
+        and `censored` is their share. The difference is left minus right, s.
+    """
+    known = np.where((flags & NO_TIME) > 0, np.nan, att)
+    table = regional_statistics(known, labels, mask, coverage, regions)
+    only_limit = ((flags & CENSORED) > 0) & mask & np.isfinite(known)
+    limits = np.bincount(labels[only_limit], minlength=int(regions["index"].max()) + 1)
+    with_numbers = table["reason"] == "n/a"
+    table["censored"] = (limits[table["index"]] / table["n_voxels"].clip(1)).where(with_numbers)
+    sides = _means_by_side(table)
+    paired = table["hemisphere"].isin(["L", "R"])
+    table["difference"] = table["name"].map(sides["L"] - sides["R"]).where(paired)
+    columns = [*table.columns.drop(["asymmetry", "reason", "censored", "difference"])]
+    return table[[*columns, "censored", "difference", "reason"]]
+
+
 def imaged_fraction(
     atlas_labels: NDArray[np.integer], mask_on_atlas: NDArray[np.bool_]
 ) -> dict[int, float]:
@@ -91,12 +135,17 @@ def asymmetry(table: pd.DataFrame) -> pd.Series:
     table
         With name, hemisphere and mean.
     """
-    pairs = table[table["hemisphere"].isin(["L", "R"])]
-    means = pairs.pivot_table(index="name", columns="hemisphere", values="mean")
-    sides = means.reindex(columns=["L", "R"])
+    sides = _means_by_side(table)
     sides = sides.where(sides > 0)
     index = 200 * (sides["L"] - sides["R"]) / (sides["L"] + sides["R"])
     return table["name"].map(index).where(table["hemisphere"].isin(["L", "R"]))
+
+
+def _means_by_side(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean of each region's left and right side, in columns L and R."""
+    pairs = table[table["hemisphere"].isin(["L", "R"])]
+    means = pairs.pivot_table(index="name", columns="hemisphere", values="mean")
+    return means.reindex(columns=["L", "R"])
 
 
 def _reason(n_voxels: int, covered: float) -> str:

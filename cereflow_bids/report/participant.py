@@ -14,6 +14,7 @@ from cereflow_bids.report.region_table import flagged_pairs, number, region_grou
 from cereflow_bids.report.rendering import data_uri, render_html, render_pdf
 from cereflow_bids.report.run_figures import draw_run_figures
 from cereflow_bids.report.runs import RunRecord, read_run
+from cereflow_bids.report.territory_table import territory_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,6 +110,7 @@ def run_content(writer: DerivativeWriter, record: RunRecord) -> dict[str, Any]:
         "quality": quality_rows(record) if done else [],
         "gm_mean": number(gm_mean, 1),
         "regions": regions,
+        "territories": territory_rows(record),
         "pure_regions": _regions(record.regions_gm, gm_mean),
         "notes": record.sidecar.get("Notes", []),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cereflow_bids.bids.derivatives import DerivativeWriter
-from cereflow_bids.bids.spec import column_dictionary
+from cereflow_bids.bids.spec import column_dictionary, default_atlas
 from cereflow_bids.bids.status import read_status
 from cereflow_bids.errors import InputError
 
@@ -39,9 +39,12 @@ class RunRecord:
         Measures by name; NaN where a measure could not be computed.
     flags
         Names of the alarms that were raised.
-    regions, regions_gm, confounds
-        The tables of derivatives_spec/columns.yaml, or None; `regions_gm` is of CBF of pure grey
-        matter, where partial volume was corrected.
+    atlases
+        By the name of the atlas, the gyral one first, its tables by their key in
+        derivatives_spec/outputs.yaml: ``regions`` and, where they exist, ``regions_gm`` (pure
+        grey matter) and ``regions_att``.
+    confounds
+        The table of derivatives_spec/columns.yaml, or None.
     """
 
     run: str
@@ -53,14 +56,23 @@ class RunRecord:
     refused: str = ""
     quality: Mapping[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
-    regions: "pd.DataFrame | None" = None
-    regions_gm: "pd.DataFrame | None" = None
+    atlases: "Mapping[str, Mapping[str, pd.DataFrame]]" = field(default_factory=dict)
     confounds: "pd.DataFrame | None" = None
 
     @property
     def participant(self) -> str:
         """Participant label with its prefix, e.g. ``sub-01``."""
         return self.run.split("_")[0]
+
+    @property
+    def regions(self) -> "pd.DataFrame | None":
+        """CBF of the gyral atlas, or None."""
+        return self.atlases.get(default_atlas(), {}).get("regions")
+
+    @property
+    def regions_gm(self) -> "pd.DataFrame | None":
+        """CBF of pure grey matter of the gyral atlas, or None."""
+        return self.atlases.get(default_atlas(), {}).get("regions_gm")
 
     @property
     def session(self) -> str:
@@ -127,7 +139,6 @@ def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
         )
     quality, flags = _quality(writer.path("quality", run=run))
     absolute = cbf.is_file()
-    pure = writer.path("regions_gm", run=run)
     sidecar = read_json(cbf if absolute else relative)
     return RunRecord(
         run=run,
@@ -136,10 +147,20 @@ def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
         refused="" if absolute else str(sidecar.get("Refused") or "the reason was not recorded"),
         quality=quality,
         flags=flags,
-        regions=read_table(writer.path("regions", run=run), "regions") if absolute else None,
-        regions_gm=read_table(pure, "regions") if absolute and pure.is_file() else None,
+        atlases=_atlas_tables(writer, run) if absolute else {},
         confounds=read_table(writer.path("confounds", run=run), "confounds"),
     )
+
+
+def _atlas_tables(writer: DerivativeWriter, run: str) -> "dict[str, dict[str, pd.DataFrame]]":
+    """Read the tables of every atlas; without one of the gyral atlas there is no report."""
+    main = default_atlas()
+    found = {main: writer.path("regions", run)} | writer.by_atlas("regions", run)
+    tables = {atlas: {"regions": read_table(path, "regions")} for atlas, path in found.items()}
+    for key, columns in (("regions_gm", "regions"), ("regions_att", "regions_att")):
+        for atlas, path in writer.by_atlas(key, run).items():
+            tables.setdefault(atlas, {})[key] = read_table(path, columns)
+    return tables
 
 
 def read_table(path: Path, key: str) -> "pd.DataFrame":
@@ -150,7 +171,7 @@ def read_table(path: Path, key: str) -> "pd.DataFrame":
     path
         A TSV file with ``n/a`` for what is unknown.
     key
-        ``regions``, ``confounds`` or ``quality``.
+        ``regions``, ``regions_att``, ``confounds`` or ``quality``.
 
     Returns
     -------

@@ -15,8 +15,9 @@ from cereflow_bids.imaging.registration import write_itk
 from cereflow_bids.imaging.resampling import resample
 from cereflow_bids.imaging.standard_space import downsample
 from cereflow_bids.resources import TEMPLATE_SPACE, template
+from cereflow_bids.workflow.atlases import Regional, deposit_atlases
 from cereflow_bids.workflow.images import load, load_labels, load_mask
-from cereflow_bids.workflow.tables import confounds_table, quality_table, region_table
+from cereflow_bids.workflow.tables import confounds_table, quality_table
 
 STANDARD_SPACE_MM = 2
 
@@ -28,6 +29,7 @@ def deposit(
     notes: list[str],
     *,
     further: dict[str, str],
+    regional: Regional,
 ) -> list[Path]:
     """Write every derivative of a run.
 
@@ -43,6 +45,8 @@ def deposit(
         Sentences of the steps before quantification.
     further
         More maps by their key in derivatives_spec/outputs.yaml.
+    regional
+        The atlases on the grid of the run.
 
     Returns
     -------
@@ -75,11 +79,9 @@ def deposit(
         writer.write_table("confounds", run.stem, confounds),
         writer.write_table("quality", run.stem, quality),
     ]
-    for key, cbf in (("regions", paths["cbf"]), ("regions_gm", further.get("cbf_gm"))):
-        if cbf:
-            regions = region_table(cbf, paths["labels"], paths["mask"], paths["coverage"])
-            written.append(writer.write_table(key, run.stem, regions))
-    return written
+    maps = {"mask": paths["mask"], "cbf": paths["cbf"], **further}
+    sources = {"Sources": record["Sources"]}
+    return [*written, *deposit_atlases(writer, run.stem, regional, maps, sources)]
 
 
 def _native_maps(
@@ -107,10 +109,7 @@ def _native_maps(
             data, affine = load(paths[name])
             written.append(writer.write_image(key, run.stem, data, affine, sidecar))
     mask, affine = load_mask(paths["mask"]), load(paths["mask"])[1]
-    labels = load_labels(paths["labels"])[0]
-    written.append(writer.write_image("brain_mask", run.stem, mask, affine, sources))
-    written.append(writer.write_image("atlas_labels", run.stem, labels, affine, sources))
-    return written
+    return [*written, writer.write_image("brain_mask", run.stem, mask, affine, sources)]
 
 
 def _further_maps(

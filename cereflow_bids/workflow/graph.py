@@ -75,6 +75,8 @@ def run_graph(run: AslRun, fingerprint: str, settings: Settings) -> pe.Workflow:
     }
     nodes = {name: _node(name, common) for name in STEPS}
     nodes["deposit"].inputs.fingerprint = fingerprint
+    for name in ("tissue", "deposit"):
+        nodes[name].inputs.atlases = settings.atlases
     # Only brain extraction makes use of threads; registration needs one to repeat its bits.
     nodes["reference"].inputs.threads = settings.omp_nthreads
     nodes["reference"].n_procs = settings.omp_nthreads

@@ -129,18 +129,19 @@ class StandardSpace(Step):
 class _TissueIn(_Inputs):
     mask = traits.File(exists=True, mandatory=True)
     matrix = traits.File(exists=True, mandatory=True)
+    atlases = traits.Any(mandatory=True, desc="tuple of Atlas")
 
 
 class _TissueOut(TraitedSpec):
     gm = traits.Str()
     wm = traits.Str()
     brain = traits.Str()
-    labels = traits.Str()
+    labels = traits.Dict(traits.Str(), traits.Str())
     coverage = traits.Str()
 
 
 class Tissue(Step):
-    """Bring tissue fractions and atlas to the run."""
+    """Bring tissue fractions and atlases to the run."""
 
     input_spec = _TissueIn
     output_spec = _TissueOut
@@ -148,7 +149,12 @@ class Tissue(Step):
     def _work(self, folder: Path) -> dict[str, Any]:
         inputs = self.inputs
         return steps.tissue(
-            inputs.run, inputs.science, folder, mask=inputs.mask, matrix=inputs.matrix
+            inputs.run,
+            inputs.science,
+            folder,
+            mask=inputs.mask,
+            matrix=inputs.matrix,
+            atlases=inputs.atlases,
         )
 
 
@@ -189,9 +195,8 @@ class Perfusion(Step):
 
 
 DEPOSITED = (
-    *("series", "matrices", "m0", "aslref", "mask", "matrix", "gm", "wm", "brain", "labels"),
+    *("series", "matrices", "m0", "aslref", "mask", "matrix", "gm", "wm", "brain"),
     *(
-        "coverage",
         "deltam",
         "cbf",
         "cbf_standard_error",
@@ -206,6 +211,9 @@ class _DepositIn(_Inputs):
     motion_notes = traits.File(exists=True, mandatory=True)
     reference_notes = traits.File(exists=True, mandatory=True)
     further = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
+    atlases = traits.Any(mandatory=True, desc="tuple of Atlas")
+    labels = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
+    coverage = traits.File(exists=True, mandatory=True)
     fingerprint = traits.Str(mandatory=True, desc="goes into the record of a finished run")
 
 
@@ -224,6 +232,7 @@ class Deposit(Step):
     output_spec = _DepositOut
 
     def _work(self, folder: Path) -> dict[str, Any]:
+        from cereflow_bids.workflow.atlases import Regional
         from cereflow_bids.workflow.deposit import deposit
 
         inputs = self.inputs
@@ -234,7 +243,9 @@ class Deposit(Step):
             for note in json.loads(Path(source).read_text(encoding="utf-8"))
         ]
         paths = {name: getattr(inputs, name) for name in DEPOSITED}
-        written = deposit(inputs.run, out_dir, paths, notes, further=inputs.further)
+        regional = Regional(inputs.atlases, inputs.labels, inputs.coverage)
+        further = inputs.further
+        written = deposit(inputs.run, out_dir, paths, notes, further=further, regional=regional)
         outputs = [str(path.relative_to(out_dir)) for path in written]
         record = json.loads(Path(inputs.record).read_text(encoding="utf-8"))
         refusal = record.get("Refused", "")

@@ -43,6 +43,9 @@ def remove_outputs(stem: str, out_dir: Path) -> None:
     writer = DerivativeWriter(out_dir)
     for key, spec in output_specs().items():
         if "{run}" in spec.name:
-            path = writer.path(key, stem)
-            for stale in (path, path.with_name(path.name.partition(".")[0] + ".json")):
-                stale.unlink(missing_ok=True)
+            several = "{atlas}" in spec.name
+            for path in (
+                writer.by_atlas(key, stem).values() if several else [writer.path(key, stem)]
+            ):
+                for stale in (path, path.with_name(path.name.partition(".")[0] + ".json")):
+                    stale.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cereflow_bids.bids.dataset import Selection
 from cereflow_bids.quantification.science import Science
+from cereflow_bids.regions.atlas import Atlas, packaged_atlases
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Settings:
         Which runs.
     science
         Choices that change numbers.
+    atlases
+        Regions of which there are tables; the packaged ones and those of the user.
     nprocs, omp_nthreads, mem_mb
         Processes, threads per process, memory for all processes (None: not limited).
     stop_on_first_crash
@@ -38,6 +41,7 @@ class Settings:
     work_dir: Path
     selection: Selection = field(default_factory=Selection)
     science: Science = field(default_factory=Science)
+    atlases: tuple[Atlas, ...] = field(default_factory=packaged_atlases)
     nprocs: int = 1
     omp_nthreads: int = 1
     mem_mb: int | None = None

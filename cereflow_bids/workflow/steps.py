@@ -7,7 +7,7 @@ as JSON or TSV.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.quantification.science import Science
-from cereflow_bids.workflow.images import load, load_labels, load_mask, save
+from cereflow_bids.regions.atlas import Atlas
+from cereflow_bids.workflow.images import load, load_mask, save
 
 Paths = dict[str, str]
 
@@ -84,14 +85,23 @@ def standard_space(
     return {"matrix": str(folder / "matrix.npy")}
 
 
-def tissue(run: AslRun, science: Science, folder: Path, *, mask: str, matrix: str) -> Paths:
-    """Bring template and atlas to the run; ``gm``, ``wm``, ``brain``, ``labels``, ``coverage``."""
-    from cereflow_bids.imaging.label_volumes import volume_preserving_labels
-    from cereflow_bids.imaging.resampling import area_average, resample
+def tissue(
+    run: AslRun,
+    science: Science,
+    folder: Path,
+    *,
+    mask: str,
+    matrix: str,
+    atlases: Sequence[Atlas],
+) -> dict[str, Any]:
+    """Bring template and atlases to the run.
+
+    ``gm``, ``wm``, ``brain``, and what `bring_atlases` returns.
+    """
+    from cereflow_bids.imaging.resampling import area_average
     from cereflow_bids.imaging.standard_space import template_mask
-    from cereflow_bids.regions.atlas import packaged_atlas
-    from cereflow_bids.regions.statistics import imaged_fraction
     from cereflow_bids.resources import template
+    from cereflow_bids.workflow.atlases import bring_atlases
 
     inside, affine = load(mask)
     to_asl = np.load(matrix)
@@ -102,18 +112,11 @@ def tissue(run: AslRun, science: Science, folder: Path, *, mask: str, matrix: st
         return save(average, affine, folder / name)
 
     brain, template_affine = load(template("T1w"))
-    atlas, atlas_affine = load_labels(packaged_atlas().labels)
-    (labels,) = volume_preserving_labels(
-        [atlas], atlas_affine, inside.shape, affine, world=to_template
-    )
-    seen = resample(inside, affine, atlas.shape, atlas_affine, world=to_asl, order=0) > 0.5
     return {
         "gm": fraction(load(template("GM"))[0] / 255, template_affine, "gm.nii"),
         "wm": fraction(load(template("WM"))[0] / 255, template_affine, "wm.nii"),
         "brain": fraction(template_mask(brain), template_affine, "brain.nii"),
-        "labels": save(labels, affine, folder / "labels.nii"),
-        "coverage": _write_json(imaged_fraction(atlas, seen), folder / "coverage.json"),
-    }
+    } | bring_atlases(atlases, mask, folder, to_template=to_template, to_asl=to_asl)
 
 
 PERFUSION_IMAGES = ("series", "m0", "mask", "gm", "wm", "brain")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +11,7 @@ from cereflow_bids.bids.run import AslRun
 from cereflow_bids.bids.spec import column_dictionary
 from cereflow_bids.quality import measures as m
 from cereflow_bids.quality.flags import raised_flags
-from cereflow_bids.workflow.images import load, load_labels, load_mask
+from cereflow_bids.workflow.images import load, load_mask
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,17 +25,6 @@ PERFUSION_MEASURES = (
     "spatial_cov",
     "negative_fraction",
 )
-
-
-def region_table(cbf: str, labels: str, mask: str, coverage: str) -> pd.DataFrame:
-    """Return one row per region of the packaged atlas."""
-    from cereflow_bids.regions.atlas import packaged_atlas
-    from cereflow_bids.regions.statistics import regional_statistics
-
-    imaged = {int(k): v for k, v in json.loads(Path(coverage).read_text(encoding="utf-8")).items()}
-    return regional_statistics(
-        load(cbf)[0], load_labels(labels)[0], load_mask(mask), imaged, packaged_atlas().regions()
-    )
 
 
 def quality_table(
