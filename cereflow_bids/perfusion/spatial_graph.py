@@ -137,7 +137,7 @@ def _kinds(first: Index, second: Index, guide: Float | None) -> Index:
     return np.asarray(np.unique(kind, return_inverse=True)[1], dtype=np.intp)
 
 
-def grid_spectrum(scale: Float, points: int = 16, bins: int = 12) -> tuple[Float, Float]:
+def grid_spectrum(scale: Values, points: int = 16, bins: int = 12) -> tuple[Float, Float]:
     """Eigenvalues (q,) of the Laplacian of an unbounded grid, and their shares (q,), sum 1.
 
     `scale` has the weight of the pairs in each direction. The unit is the sum of weights at a

@@ -47,6 +47,8 @@ class Calibrated:
         Whether M0 is that of blood, so that λ cancels.
     notes
         Sentences for the report.
+    acquired
+        The M0 image as acquired (x, y, z), whose contrast tells tissues apart; None without one.
     """
 
     scale: ArrayLike
@@ -54,6 +56,7 @@ class Calibrated:
     image: Float | None = None
     of_blood: bool = False
     notes: tuple[str, ...] = ()
+    acquired: Float | None = None
 
 
 def calibrate(

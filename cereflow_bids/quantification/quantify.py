@@ -146,6 +146,7 @@ def quantify(
         calibrated,
         parameters=(*calibrated.parameters, *scaled.parameters),
         notes=(*scaled.notes, *calibrated.notes),
+        acquired=m0,
     )
     return _absolute(
         run,
@@ -173,7 +174,8 @@ def _absolute(
     scale = calibrated.scale
     means = average(run, found, mask, science=science, scale=scale, tissues=tissues)
     if run.labeling.several_delays:
-        result = fit(run, means, scale, mask, voxel_size=voxel_size, science=science)
+        guide = calibrated.acquired
+        result = fit(run, means, scale, mask, voxel_size=voxel_size, science=science, guide=guide)
     else:
         result = _one_delay(run, means, scale, mask, science)
     pure = correct(

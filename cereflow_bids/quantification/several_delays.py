@@ -90,6 +90,7 @@ def fit(
     *,
     voxel_size: Sequence[float],
     science: Science,
+    guide: Float | None = None,
 ) -> Fit:
     """Fit CBF and ATT.
 
@@ -101,6 +102,8 @@ def fit(
         Mean differences per measurement.
     m0
         M0 of tissue (x, y, z), or one number.
+    guide
+        Image (x, y, z) whose contrast tells tissues apart, for the spatial prior; M0 as acquired.
     """
     scheme = scheme_of(run.labeling, found, science)
     ratio = normalised(found.deltam, m0)
@@ -116,11 +119,16 @@ def fit(
         ratio[mask] -= arteries.found.signal
     if science.estimator == "spatial":
         estimate = fit_spatial(
-            ratio, mask, scheme, voxel_size=voxel_size, start=estimate, offset=offset
+            ratio,
+            mask,
+            scheme,
+            voxel_size=voxel_size,
+            offset=offset,
+            guide=None if guide is None else _logarithm(guide),
         )
         if arteries.found is not None:
             estimate = with_arteries(estimate, arteries.found)
-    chosen = (*_choices(science, estimate), *arteries.parameters)
+    chosen = (*_choices(science, estimate, guide), *arteries.parameters)
     return Fit(
         cbf=_image(estimate.cbf, mask),
         cbf_standard_error=_image(estimate.cbf_standard_error, mask),
@@ -167,7 +175,25 @@ _SETTINGS = {
 }
 
 
-def _choices(science: Science, estimate: Estimate) -> list[Parameter]:
+_GUIDES = {
+    True: (
+        "M0",
+        "",
+        DEFAULT,
+        "Where neighbours have another M0, an edge in CBF and ATT is more likely; by how much is "
+        "estimated from the data.",
+    ),
+    False: ("none", "", DERIVED, "There is no M0 image whose contrast could tell tissues apart."),
+}
+
+
+def _logarithm(image: Float) -> Float:
+    """Return an image whose contrasts are ratios: the same near a coil and far from it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(image > 0, np.log(image), np.nan)
+
+
+def _choices(science: Science, estimate: Estimate, guide: Float | None) -> list[Parameter]:
     default = Science()
     chosen: list[Parameter] = []
     for name, key in (("KineticModel", "kinetic_model"), ("Estimator", "estimator")):
@@ -177,6 +203,8 @@ def _choices(science: Science, estimate: Estimate) -> list[Parameter]:
     if science.kinetic_model == "full":
         origin = DEFAULT if science.t1_tissue == default.t1_tissue else COMMAND_LINE
         chosen.append(Parameter("T1Tissue", science.t1_tissue, "s", origin))
+    if science.estimator == "spatial":
+        chosen.append(Parameter("SpatialPriorGuide", *_GUIDES[guide is not None]))
     note = "estimated from the data"
     chosen += [
         Parameter(name, float(f"{estimate.settings[key]:.4g}"), unit, DERIVED, note)
