@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import re
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         writers choose the format by them.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    # A number of the process would not do: machines that share a disk have the same ones.
+    temporary = path.with_name(f".{uuid.uuid4().hex[:12]}-{path.name}")
     try:
         write(temporary)
         temporary.replace(path)
@@ -30,3 +32,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 def write_text_atomically(path: Path, text: str) -> None:
     """Write text, UTF-8, with the same line ends everywhere; see `write_atomically`."""
     write_atomically(path, lambda place: place.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def name_of_leftover(path: Path) -> str | None:
+    """Return what a file would have become that a killed process left; None for other files."""
+    found = re.fullmatch(r"\.[0-9a-f]{12}-(.+)", path.name)
+    return found[1] if found else None

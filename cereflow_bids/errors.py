@@ -3,6 +3,8 @@
 Anything else that escapes is a bug and keeps its traceback.
 """
 
+import errno
+
 
 class CereflowError(Exception):
     """A problem with what the user gave, told in a form that can be acted on.
@@ -75,3 +77,36 @@ def _rebuild(cls: type[CereflowError], what: str, where: str, fix: str) -> Ceref
 
 def _rebuild_pending(what: str, where: str, fix: str, missing: tuple[str, ...]) -> PendingError:
     return PendingError(what, where=where, fix=fix, missing=missing)
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def of_system(error: OSError) -> CereflowError:
+    """Return what to tell when the machine refuses: a full disk, a folder that is read-only.
+
+    Parameters
+    ----------
+    error
+        As the system gives it.
+    """
+    where = str(error.filename or "")
+    if error.errno in _FULL:
+        return InputError(
+            f"the disk is full, or your share of it is ({error.strerror}).",
+            where=where,
+            fix="make room on the disks of output and work folder, and run again: what is "
+            "finished is not repeated.",
+        )
+    if error.errno in _CLOSED:
+        return UsageError(
+            f"it cannot be written or read ({error.strerror}).",
+            where=where,
+            fix="choose folders that you may write to, and files that you may read.",
+        )
+    return InputError(
+        f"the system reports: {error.strerror or error}.",
+        where=where,
+        fix="see to the disk or the folder, and run again: what is finished is not repeated.",
+    )

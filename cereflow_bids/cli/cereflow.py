@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cereflow_bids import __version__
 from cereflow_bids.cli.science_options import add_science, science_of
-from cereflow_bids.errors import CereflowError, UsageError
+from cereflow_bids.errors import CereflowError, UsageError, of_system
 
 if TYPE_CHECKING:
     from cereflow_bids.workflow.settings import Settings
@@ -65,8 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except OSError as error:
         # No permission, no space, a file where a folder should be: the user's machine, not a bug.
-        print(f"cereflow: {error.filename or 'file system'}: {error.strerror}.", file=sys.stderr)
-        return UsageError.exit_code
+        told = of_system(error)
+        print(f"cereflow: {told}", file=sys.stderr)
+        return told.exit_code
 
 
 def _add_selection(group: Any) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import os
+import re
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
@@ -25,15 +27,22 @@ from cereflow_bids.bids.status import (
 from cereflow_bids.errors import PendingError
 from cereflow_bids.workflow.claiming import left_out, taken
 from cereflow_bids.workflow.graph import WHOLE, identifier, participant_graph, report_graph
+from cereflow_bids.workflow.interfaces import told
 from cereflow_bids.workflow.plan import Plan, present_plan
 from cereflow_bids.workflow.plugin import ResilientMultiProc
 from cereflow_bids.workflow.progress import progress, recording
 from cereflow_bids.workflow.quiet import quieten
 from cereflow_bids.workflow.reactivity_node import reactivity_graph
 from cereflow_bids.workflow.reactivity_plan import close_reactivity, pairs_of, plan_reactivity
-from cereflow_bids.workflow.resume import discard_damaged_results, remove_outputs
+from cereflow_bids.workflow.resume import (
+    REPORTS,
+    discard_damaged_results,
+    remove_leftovers,
+    remove_outputs,
+    with_fresh_report,
+)
 from cereflow_bids.workflow.settings import Settings
-from cereflow_bids.workflow.stopping import mark_stopped, stoppable
+from cereflow_bids.workflow.stopping import mark_stopped, obey, stoppable
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
@@ -73,12 +82,14 @@ def _process(plan: Plan, settings: Settings) -> None:
         error = _execute(graph, settings, "Quantifying")
         for run in plan.todo:
             _close(run.stem, settings, error)
+            _clear_away(run.stem, settings)
     compared = _compare(plan, settings)
     _report(plan, settings, compared)
 
 
 def _prepare(plan: Plan, settings: Settings) -> None:
     """Write the first records and remove what is out of date or damaged."""
+    remove_leftovers({one.participant for one in plan.everything}, settings.out_dir)
     for run in plan.todo:
         write_status(settings.out_dir, Status(run.stem, run.participant, "waiting"))
         remove_outputs(run.stem, settings.out_dir)
@@ -100,19 +111,14 @@ def _compare(plan: Plan, settings: Settings) -> set[str]:
 
 
 def _report(plan: Plan, settings: Settings, compared: set[str]) -> None:
-    """Write the reports of participants with news, and of those whose report is missing."""
+    """Write the reports of participants with news, and of those whose report is missing or old."""
     writer = DerivativeWriter(settings.out_dir)
     news = compared | {run.participant for run in plan.todo}
     news |= {one.participant for one in plan.rejected}
     # Every run that was ever taken up is reported, also those that this call did not select.
     known = read_statuses(settings.out_dir)
-    keys = ("report_html", "report_pdf")
-    missing = {
-        one.participant
-        for one in known
-        if not all(writer.path(key, participant=one.participant).is_file() for key in keys)
-    }
-    selected = news | missing & {run.participant for run in plan.finished}
+    finished = {run.participant for run in plan.finished}
+    selected = news | finished - with_fresh_report(finished, settings.out_dir)
     runs_of = {
         participant: [one.run for one in known if one.participant == participant]
         for participant in sorted(selected)
@@ -120,13 +126,14 @@ def _report(plan: Plan, settings: Settings, compared: set[str]) -> None:
     if not runs_of:
         return
     for participant in runs_of:
-        for key in keys:
+        for key in REPORTS:
             writer.path(key, participant=participant).unlink(missing_ok=True)
-    _execute(report_graph(runs_of, settings), settings, "Reporting")
+    error = _refused_by_system(_execute(report_graph(runs_of, settings), settings, "Reporting"))
+    reason, fix = told(error) if error else ("look into the crash file.", _RESUME)
     for participant, stems in runs_of.items():
-        if not all(writer.path(key, participant=participant).is_file() for key in keys):
+        if not all(writer.path(key, participant=participant).is_file() for key in REPORTS):
             for stem in stems:
-                _fail(stem, settings, "its report could not be written.", _RESUME)
+                _fail(stem, settings, f"its report could not be written: {reason}", fix)
 
 
 def _configure(settings: Settings) -> None:
@@ -168,7 +175,9 @@ def _execute(graph: Workflow, settings: Settings, title: str) -> Exception | Non
             # Whatever it is, every run has to be accounted for afterwards.
             trace = "".join(traceback.format_exception(error))
             crash = settings.out_dir / "logs" / f"crash-{title.lower()}.txt"
-            write_text_atomically(crash, trace)
+            with contextlib.suppress(OSError):
+                write_text_atomically(crash, trace)
+            obey()
             return error
     return None
 
@@ -203,9 +212,26 @@ def _close(stem: str, settings: Settings, error: Exception | None) -> None:
     elif settings.stop_on_first_crash and error is not None:
         again = "run again without --stop-on-first-crash."
         _fail(stem, settings, "not finished: another run failed first.", again)
+    elif (refused := _refused_by_system(error)) is not None:
+        _fail(stem, settings, *told(refused))
     else:
         reason = f" ({type(error).__name__})" if error else ""
         _fail(stem, settings, f"stopped before it was finished{reason}.", _RESUME)
+
+
+def _clear_away(stem: str, settings: Settings) -> None:
+    """Remove what a run has written that then failed: half a set of outputs is none."""
+    status = read_status(settings.out_dir, stem)
+    if status is not None and status.state != "done":
+        remove_outputs(stem, settings.out_dir)
+
+
+def _refused_by_system(error: Exception | None) -> OSError | None:
+    """Return what the system refused to nipype itself; from a worker there comes only its text."""
+    if isinstance(error, OSError):
+        return error
+    found = re.search(r"\[Errno (\d+)\]", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
 def _fail(stem: str, settings: Settings, message: str, fix: str) -> None:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 from nipype.interfaces.base import (
     BaseInterfaceInputSpec,
-    SimpleInterface,
     TraitedSpec,
     traits,
 )
 
 from cereflow_bids.bids.status import Status, read_status, write_status
-from cereflow_bids.errors import CereflowError
+from cereflow_bids.errors import CereflowError, of_system
 from cereflow_bids.workflow import steps
+from cereflow_bids.workflow.stopping import Stoppable
+
+
+def told(error: Exception) -> tuple[str, str]:
+    """Return message and fix for the record of a step that failed."""
+    if isinstance(error, OSError) and error.errno is not None:
+        error = of_system(error)
+    if isinstance(error, CereflowError):
+        return (f"{error.where}: {error.what}" if error.where else error.what), error.fix
+    return f"{type(error).__name__}: {error}", _REPORT_BUG
 
 
 class _Inputs(BaseInterfaceInputSpec):
@@ -25,7 +35,7 @@ class _Inputs(BaseInterfaceInputSpec):
     out_dir = traits.Str(mandatory=True, nohash=True, desc="where status records go")
 
 
-class Step(SimpleInterface):
+class Step(Stoppable):
     """Runs one step, and says so in the status record of its run."""
 
     input_spec = _Inputs
@@ -36,13 +46,11 @@ class Step(SimpleInterface):
             if not self._has_failed():
                 self._tell("running", step=name)
             self._results |= self._work(Path(runtime.cwd))
-        except CereflowError as error:
-            where = f"{error.where}: " if error.where else ""
-            self._tell("failed", step=name, message=where + error.what, fix=error.fix)
-            raise
         except Exception as error:
-            kind = type(error).__name__
-            self._tell("failed", step=name, message=f"{kind}: {error}", fix=_REPORT_BUG)
+            message, fix = told(error)
+            # On a full disk the record may be no more than what it was.
+            with contextlib.suppress(OSError):
+                self._tell("failed", step=name, message=message, fix=fix)
             raise
         return runtime
 
@@ -270,7 +278,7 @@ class _ReportOut(TraitedSpec):
     pdf = traits.Str()
 
 
-class Report(SimpleInterface):
+class Report(Stoppable):
     """Write the report of one participant."""
 
     input_spec = _ReportIn

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, TraitedSpec, traits
+from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, traits
 from nipype.pipeline import engine as pe
 
 from cereflow_bids.bids.reactivity_pairs import Pair
@@ -19,6 +19,7 @@ from cereflow_bids.bids.reactivity_record import (
 from cereflow_bids.errors import CereflowError
 from cereflow_bids.workflow.graph import identifier
 from cereflow_bids.workflow.settings import Settings
+from cereflow_bids.workflow.stopping import Stoppable
 
 NAME = "reactivity"
 MEMORY_GB = 0.9
@@ -35,7 +36,7 @@ class _ReactivityOut(TraitedSpec):
     outputs = traits.List(traits.Str())
 
 
-class Reactivity(SimpleInterface):
+class Reactivity(Stoppable):
     """Compare two finished runs, and say in the record of the pair what became of it."""
 
     input_spec = _ReactivityIn

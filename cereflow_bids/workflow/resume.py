@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 
+from cereflow_bids.atomic import name_of_leftover
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.spec import output_specs
+
+REPORTS = ("report_html", "report_pdf")
 
 
 def discard_damaged_results(folder: Path) -> list[Path]:
@@ -49,3 +55,43 @@ def remove_outputs(stem: str, out_dir: Path) -> None:
             ):
                 for stale in (path, path.with_name(path.name.partition(".")[0] + ".json")):
                     stale.unlink(missing_ok=True)
+
+
+def remove_leftovers(participants: Collection[str], out_dir: Path) -> None:
+    """Remove the half-written files that a killed call left of some participants.
+
+    Parameters
+    ----------
+    participants
+        Labels without prefix; no other call may be at work on them.
+    out_dir
+        Derivatives folder.
+    """
+    shared = (out_dir, out_dir / "logs" / "status", out_dir / "logs" / "reactivity")
+    found = [path for folder in shared for path in folder.glob(".*")]
+    for participant in participants:
+        found += (out_dir / f"sub-{participant}").rglob(".*")
+    for path in found:
+        name = re.match(r"sub-([^_.]+)", name_of_leftover(path) or "")
+        if name and name[1] in participants:
+            path.unlink(missing_ok=True)
+
+
+def with_fresh_report(participants: Collection[str], out_dir: Path) -> set[str]:
+    """Return the participants whose report is there and newer than all records it was made from.
+
+    Where a call was killed before it wrote the report, the earlier one knows nothing of its runs.
+    """
+    newest: defaultdict[str, int] = defaultdict(int)
+    for folder in ("status", "reactivity"):
+        for record in (out_dir / "logs" / folder).glob("sub-*.json"):
+            label = record.stem.partition("_")[0].removeprefix("sub-")
+            newest[label] = max(newest[label], record.stat().st_mtime_ns)
+    writer = DerivativeWriter(out_dir)
+    fresh = set()
+    for participant in participants:
+        reports = [writer.path(key, participant=participant) for key in REPORTS]
+        if all(one.is_file() for one in reports):
+            written = min(one.stat().st_mtime_ns for one in reports)
+            fresh |= {participant} if written >= newest[participant] else set()
+    return fresh

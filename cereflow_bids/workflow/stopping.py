@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from nipype.interfaces.base import SimpleInterface
 
 from cereflow_bids.bids.status import UNFINISHED, read_status, write_status
 from cereflow_bids.workflow.resume import remove_outputs
@@ -16,6 +18,8 @@ from cereflow_bids.workflow.settings import Settings
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 BY_USER = 128 + signal.SIGINT
+_requests: list[int] = []
+"""Numbers of the signals since the process is stoppable; signals belong to the whole process."""
 
 
 @contextmanager
@@ -29,11 +33,29 @@ def stoppable() -> Iterator[None]:
         # nohup has a hang-up ignored, and that stays.
         if handler is not signal.SIG_IGN:
             signal.signal(number, _stop)
+    _requests.clear()
     try:
         yield
     finally:
+        _requests.clear()
         for number, handler in earlier.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def obey() -> None:
+    """Stop now if that was asked for and the exception got lost, as nipype loses every one."""
+    if _requests:
+        raise SystemExit(128 + _requests[0])
+
+
+class Stoppable(SimpleInterface):
+    """An interface that takes a request to stop for no failure of its own."""
+
+    def run(self, *words: Any, **options: Any) -> Any:
+        """Run, and obey."""
+        result = super().run(*words, **options)
+        obey()
+        return result
 
 
 def mark_stopped(stems: Iterable[str], settings: Settings, code: object) -> None:
@@ -60,4 +82,5 @@ def _stop(number: int, _frame: FrameType | None) -> NoReturn:
     # A second request must not cut the first one's clean-up short.
     for one in SIGNALS:
         signal.signal(one, signal.SIG_IGN)
+    _requests.append(number)
     raise SystemExit(128 + number)

@@ -1,0 +1,197 @@
+"""The participant level killed, torn, out of disk or asked to stop at any moment, and run again.
+
+Whatever happens, what lies there is whole, and the next call makes of it what an undisturbed one
+would have made, without repeating a step that was finished.
+"""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import quick_steps
+
+from cereflow_bids.bids.calls import call_at_work
+from cereflow_bids.bids.overview import CALLS
+from cereflow_bids.bids.status import read_statuses
+
+# A few in every run; `CEREFLOW_KILLS=60` for a fine sweep.
+MOMENTS = int(os.environ.get("CEREFLOW_KILLS", "5"))
+
+
+@dataclass
+class Ended:
+    """How a call ended: exit code, what it said, how many changes it made, what it worked on."""
+
+    code: int
+    said: str
+    changes: int
+    journal: list[str]
+
+
+class Place:
+    """A folder with output and work folder in it."""
+
+    def __init__(self, folder: Path, bids: Path, serve: Callable[[dict], int]) -> None:
+        self.folder, self.bids, self._serve = folder, bids, serve
+        self.out, self.work = folder / "place" / "out", folder / "place" / "work"
+        (folder / "place").mkdir(parents=True)
+
+    def call(self, kind: str = "none", at: int = 0, *more: str) -> Ended:
+        log, journal = self.folder / "log", self.folder / quick_steps.JOURNAL
+        journal.write_text("")
+        count = Path(f"{log}.count")
+        count.unlink(missing_ok=True)
+        words = [str(self.bids), str(self.out), "participant", "-w", str(self.work)]
+        code = self._serve(
+            {
+                "argv": [*words, "--nprocs", "1", "--skip-bids-validation", *more],
+                "log": str(log),
+                "journal": str(journal),
+                "below": str(self.folder / "place"),
+                "kind": kind,
+                "at": at,
+            }
+        )
+        changes = int(count.read_text()) if count.is_file() else 0
+        return Ended(code, log.read_text(), changes, journal.read_text().splitlines())
+
+    def content(self) -> dict[str, bytes]:
+        """Return every file; of the records what does not depend on the time."""
+        found = {}
+        for path in sorted(self.out.rglob("*")):
+            name = path.relative_to(self.out).as_posix()
+            # A crash file tells of the past; a half-written sign of life goes when it is old.
+            if path.is_file() and not name.startswith(("logs/crash", "logs/calls/.")):
+                found[name] = path.read_bytes()
+                if name.startswith("logs/status/sub-"):
+                    record = json.loads(found[name])
+                    found[name] = json.dumps(record | {"since": ""}).encode()
+        return found
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Callable[[dict], int]]:
+    """Return a function that runs a call in a fork of a process with all libraries loaded."""
+    process = subprocess.Popen(
+        [sys.executable, quick_steps.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def one(task: dict) -> int:
+        process.stdin.write(json.dumps(task) + "\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+    yield one
+    process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def bids(tmp_path_factory) -> Path:
+    return quick_steps.dataset(tmp_path_factory.mktemp("dataset") / "bids")
+
+
+@pytest.fixture
+def place(tmp_path, bids, serve) -> Place:
+    return Place(tmp_path, bids, serve)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, bids, serve) -> tuple[dict[str, bytes], int]:
+    """Return what a whole call leaves, and the number of changes that it makes."""
+    whole = Place(tmp_path_factory.mktemp("undisturbed"), bids, serve)
+    ended = whole.call()
+    assert ended.code == 0, ended.said
+    assert ended.journal[-1] == "begin sub-01 Report"
+    content = whole.content()
+    assert "sub-01.pdf" in content
+    assert len([name for name in content if name.endswith(".nii.gz")]) == 4
+    assert not [name for name in content if name.startswith("logs/calls")]
+    return content, ended.changes
+
+
+def assert_whole(place: Place, expected: dict[str, bytes]) -> None:
+    """Check that what bears the name of an output is one, to the last byte."""
+    for name, content in place.content().items():
+        if name.startswith("sub-") and "/." not in name and not name.startswith("sub-01."):
+            assert content == expected[name], name
+            if name.endswith(".gz"):
+                gzip.decompress(content)
+
+
+def assert_goes_on(place: Place, expected: dict[str, bytes], before: Ended) -> None:
+    """Run again, and compare with an undisturbed call."""
+    again = place.call()
+    assert again.code == 0, again.said
+    assert place.content() == expected
+    finished = {line.removeprefix("end ") for line in before.journal if line.startswith("end")}
+    repeated = finished & {line.removeprefix("begin ") for line in again.journal}
+    # The last that ended may not have been recorded; the deposit is cheap and always made.
+    last = [line.removeprefix("end ") for line in before.journal if line.startswith("end")][-1:]
+    assert repeated <= {*last, "sub-01 Deposit"}
+
+
+def moments(changes: int, number: int, shift: float) -> int:
+    """Spread over the whole call, at other places for each kind of harm."""
+    return 1 + int((number + shift) / MOMENTS * (changes - 1))
+
+
+@pytest.mark.parametrize("number", range(MOMENTS))
+@pytest.mark.parametrize(("kind", "shift"), [("kill", 0.2), ("torn", 0.5)])
+def test_killed_and_run_again(place, undisturbed, kind, shift, number):
+    expected, changes = undisturbed
+    ended = place.call(kind, moments(changes, number, shift))
+    assert ended.code in (-9, -25), "it was killed"
+    assert_whole(place, expected)
+    assert_goes_on(place, expected, ended)
+
+
+@pytest.mark.parametrize("number", range(MOMENTS))
+def test_a_full_disk_is_said_and_leaves_nothing_half_written(place, undisturbed, number):
+    expected, changes = undisturbed
+    ended = place.call("full", moments(changes, number, 0.8))
+    assert ended.code == 1
+    assert "disk is full" in ended.said
+    assert "To fix: make room" in ended.said
+    assert "Traceback" not in ended.said
+    assert_whole(place, expected)
+    left = [name for name in place.content() if "/." in name]
+    assert left == [], "what could not be written is gone"
+    assert_goes_on(place, expected, ended)
+
+
+@pytest.mark.parametrize(("kind", "code"), [("int", 130), ("term", 143)])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_a_request_to_stop_is_obeyed_in_good_order(place, undisturbed, kind, code, part):
+    expected, changes = undisturbed
+    ended = place.call(kind, int(part * changes))
+    assert ended.code == code
+    assert "Traceback" not in ended.said
+    assert "run the same command again" in ended.said
+    for status in read_statuses(place.out):
+        assert status.state in ("stopped", "done")
+        if status.state == "stopped":
+            assert ("by the user" if kind == "int" else "by the system") in status.message
+            assert not list(place.out.rglob("*_cbf.nii.gz"))
+    assert call_at_work(place.out.joinpath(*CALLS), "sub-01") is None
+    assert_goes_on(place, expected, ended)
+
+
+def test_a_report_older_than_its_runs_is_written_anew(place):
+    assert place.call().code == 0
+    report = place.out / "sub-01.html"
+    report.write_text("of before")
+    assert place.call().journal == []
+    assert report.read_text() == "of before", "newer than its records"
+    # As if a call had been killed behind the last step and before the report.
+    os.utime(report, ns=(0, 0))
+    assert place.call().journal == ["begin sub-01 Report"]
+    assert "sub-01" in report.read_text()
