@@ -1,10 +1,12 @@
 """Error, calibration and speed of the spatial estimate on noisy phantoms, on one core.
 
-    OMP_NUM_THREADS=1 python benchmarks/spatial_estimation.py [--snr 200 480] [--seeds 1 2 3]
+    OMP_NUM_THREADS=1 python benchmarks/spatial_estimation.py [--snr 200 480] [--seeds 11 12 13]
 
-One row per set of fields of CBF and ATT, seed and noise. Errors are with the T1 of tissue taken as
-1.3 s, calibration is with the T1 known (the model is then that of the simulation). Voxels per
-second are of processor time, least squares for the start included.
+One row per set of fields of CBF and ATT, seed (of noise and of the smooth fields) and estimator.
+Choices were made with the phantom and seeds 1 to 3, and seen with smooth fields of seed 5. Errors
+are with the T1 of tissue taken as 1.3 s, calibration is with the T1 known (the model is then that
+of the simulation), in pure voxels and in all of the brain. Voxels per second are of processor
+time, least squares for the start included. The guide is an M0 image with the noise of the others.
 """
 
 from __future__ import annotations
@@ -37,13 +39,13 @@ def rmse(estimate: Estimate, truth: Phantom) -> list[float]:
 
 
 def coverage(estimate: Estimate, truth: Phantom) -> list[float]:
-    """Share of pure voxels whose truth is in the 95 % interval: GM, WM of CBF, then of ATT."""
+    """Share whose truth is in the 95 % interval: GM, WM, all voxels of CBF, then of ATT."""
     out = []
     for name in ("cbf", "att"):
         error = np.asarray(getattr(estimate, name)) - getattr(truth, name)[truth.mask]
         se = np.asarray(getattr(estimate, f"{name}_standard_error"))
-        for tissue in ("gm", "wm"):
-            own = truth.tissues[tissue][truth.mask] & np.isfinite(se)
+        for tissue in (truth.tissues["gm"], truth.tissues["wm"], truth.mask):
+            own = tissue[truth.mask] & np.isfinite(se)
             out.append(100 * float(np.mean(np.abs(error[own]) <= 1.96 * se[own])))
     return out
 
@@ -79,21 +81,20 @@ def _text(values: Sequence[float], digits: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--snr", type=float, nargs="+", default=[200.0, 480.0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[11, 12, 13])
     chosen = parser.parse_args()
     tuned = load()
-    fields = {"phantom": tuned}
-    fields |= {f"smooth {reach} mm": other_fields(tuned, 5, reach) for reach in REACHES}
-    four = "CBF GM, WM, ATT GM, WM"
     print(
-        f"{'fields':14s} seed {'noise':7s} {'estimator':16s} RMSE {four:26s} in interval, % {four}"
+        "RMSE of CBF in GM, WM, of ATT in GM, WM | % in interval of CBF: GM, WM, all, of ATT: ..."
     )
     for snr in chosen.snr:
-        for name, truth in fields.items():
+        for reach in (0, *REACHES):
             for seed in chosen.seeds:
+                truth = other_fields(tuned, seed, reach) if reach else tuned
+                name = f"smooth {reach} mm" if reach else "phantom"
                 for estimator, errors, shares, rate in rows(truth, seed, snr):
-                    start = f"{name:14s} {seed:4d} M0/{snr:<4.0f} {estimator:16s}"
-                    print(f"{start} {errors} | {shares:31s} | {rate}", flush=True)
+                    start = f"{name:13s} {seed:3d} M0/{snr:<4.0f} {estimator:16s}"
+                    print(f"{start} {errors} | {shares:47s} | {rate}", flush=True)
 
 
 if __name__ == "__main__":
