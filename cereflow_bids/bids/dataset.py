@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cereflow_bids.bids.index import check_json
+from cereflow_bids.bids.anatomy import find_t1w
+from cereflow_bids.bids.index import check_sidecars
 from cereflow_bids.bids.m0_metadata import read_calibration
 from cereflow_bids.bids.metadata import read_labeling
 from cereflow_bids.bids.people import read_person
@@ -37,11 +38,15 @@ ACQUISITION_KEYS = (
 
 @dataclass(frozen=True)
 class Selection:
-    """Which runs the user wants. Labels without prefix; empty means all."""
+    """Which runs the user wants. Labels without prefix; empty means all.
+
+    `ignore` names kinds of images that are not to be used: ``t1w``.
+    """
 
     participants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     filters: dict[str, Any] | None = None
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
         try:
             _check_single(stem, stems, image)
             metadata = dict(layout.get_metadata(image.path))
-            runs.append(build_run(layout, image))
+            runs.append(build_run(layout, image, ignore=selection.ignore))
         except CereflowError as error:
             rejected.append(Rejected(stem, image.entities["subject"], error, metadata))
         except Exception as error:  # noqa: BLE001
@@ -100,8 +105,17 @@ def run_stem(image: BIDSFile) -> str:
     return str(image.filename).rpartition("_asl.")[0]
 
 
-def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
+def build_run(layout: BIDSLayout, image: BIDSFile, *, ignore: Sequence[str] = ()) -> AslRun:
     """Read and validate one run.
+
+    Parameters
+    ----------
+    layout
+        The dataset.
+    image
+        The ``_asl`` file.
+    ignore
+        Kinds of images that are not to be used.
 
     Raises
     ------
@@ -113,7 +127,7 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
     shape = image_shape(path, where)
     n_volumes = volume_count(shape)
     context_file, context = _context(layout, path, where, n_volumes)
-    check_json(path.with_name(f"{run_stem(image)}_asl.json"))
+    check_sidecars(path, Path(layout.root))
     sidecar = Sidecar(layout.get_metadata(image.path), where)
     if not set(context) & set(LABELED):
         raise InputError(
@@ -124,7 +138,9 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
     _check_scaling(sidecar, context)
     labeling, notes = read_labeling(sidecar, context, shape)
     m0 = _m0scan(layout, image) if sidecar.values.get("M0Type") == "Separate" else None
-    files = [path, context_file, *([m0[0]] if m0 else [])]
+    t1w, told = (None, "") if "t1w" in ignore else find_t1w(layout, image)
+    notes += [told] if told else []
+    files = [path, context_file, *([m0[0]] if m0 else []), *([t1w] if t1w else [])]
     return AslRun(
         stem=run_stem(image),
         participant=image.entities["subject"],
@@ -140,6 +156,7 @@ def build_run(layout: BIDSLayout, image: BIDSFile) -> AslRun:
         notes=tuple(notes),
         fingerprint=_fingerprint(files),
         metadata=json.dumps(dict(sorted(sidecar.values.items()))),
+        t1w=t1w,
         person=read_person(
             Path(layout.root), image.entities["subject"], image.entities.get("session")
         ),
@@ -228,6 +245,8 @@ def _m0scan(layout: BIDSLayout, image: BIDSFile) -> tuple[Path, Sidecar] | None:
     if not chosen:
         return None
     path, values = chosen[0]
+    image_shape(path, str(path.relative_to(layout.root)))
+    check_sidecars(path, Path(layout.root))
     return path, Sidecar(values, str(path.relative_to(layout.root)))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cereflow_bids.atomic import write_text_atomically
+from cereflow_bids.bids.annex import is_dangling, require_content
 from cereflow_bids.bids.sidecar import read_values
 from cereflow_bids.errors import InputError, UsageError
 
@@ -35,6 +36,7 @@ def open_dataset(bids_dir: Path, database_dir: Path | None = None) -> BIDSLayout
     UsageError
         If the folder is not a BIDS dataset.
     """
+    require_content(bids_dir / "dataset_description.json")
     if not (bids_dir / "dataset_description.json").is_file():
         raise UsageError(
             "no dataset_description.json, so this is not a BIDS dataset.",
@@ -51,16 +53,47 @@ def open_dataset(bids_dir: Path, database_dir: Path | None = None) -> BIDSLayout
     return layout
 
 
-def check_json(sidecar: Path) -> None:
+def check_json(sidecar: Path, where: str = "") -> None:
     """Refuse a sidecar that is no JSON object; a missing one may be inherited.
+
+    Parameters
+    ----------
+    sidecar
+        The file.
+    where
+        Its place in the dataset, for messages; its name if not given.
 
     Raises
     ------
     InputError
         With the place of the mistake.
     """
+    require_content(sidecar, where)
     if sidecar.is_file():
         read_values(sidecar)
+
+
+def check_sidecars(image: Path, root: Path) -> None:
+    """Refuse an image one of whose sidecars is damaged, whether its own or an inherited one.
+
+    Parameters
+    ----------
+    image
+        Below `root`.
+    root
+        Top folder of the dataset.
+
+    Raises
+    ------
+    InputError
+        With the place of the mistake.
+    """
+    *entities, suffix = image.name.partition(".")[0].split("_")
+    for folder in image.relative_to(root).parents:
+        for sidecar in sorted((root / folder).glob(f"*{suffix}.json")):
+            *some, last = sidecar.stem.split("_")
+            if last == suffix and set(some) <= set(entities):
+                check_json(sidecar, str(folder / sidecar.name))
 
 
 def _index(bids_dir: Path, database_dir: Path | None, *, reset: bool) -> BIDSLayout:
@@ -95,7 +128,7 @@ def _exactly(path: Path, bids_dir: Path) -> re.Pattern[str]:
 
 def _damaged_sidecars(bids_dir: Path) -> list[Path]:
     damaged = []
-    for path in sorted(bids_dir.glob("sub-*/**/*.json")):
+    for path in sorted([*bids_dir.glob("*.json"), *bids_dir.glob("sub-*/**/*.json")]):
         try:
             check_json(path)
         except InputError:
@@ -109,6 +142,8 @@ def _digest(bids_dir: Path) -> str:
     for folder, folders, names in os.walk(bids_dir):
         folders[:] = sorted(n for n in folders if n not in ("derivatives", "sourcedata", ".git"))
         for name in sorted(names):
-            stat = Path(folder, name).stat()
+            # A link of git-annex whose content was not fetched has only a state of its own.
+            path = Path(folder, name)
+            stat = path.lstat() if is_dangling(path) else path.stat()
             digest.update(f"{folder}/{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
     return digest.hexdigest()

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
+from cereflow_bids.bids.annex import require_content
 from cereflow_bids.bids.parameters import Parameter
 from cereflow_bids.bids.run import Person
 from cereflow_bids.errors import InputError
@@ -69,6 +70,8 @@ def _age(text: str) -> float | None:
 
 def _rows(path: Path, key: str, label: str) -> list[Mapping[str, str]]:
     """Return the rows of a table that are about one participant or session."""
+    # Without it T1 of blood would be another one, and nobody would know.
+    require_content(path)
     if not path.is_file():
         return []
     try:

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from cereflow_bids.bids.annex import require_content
 from cereflow_bids.bids.run import VOLUME_TYPES
 from cereflow_bids.errors import InputError
 
@@ -19,6 +20,7 @@ def image_shape(path: Path, where: str) -> tuple[int, ...]:
     InputError
         If it cannot be read or has another number of dimensions.
     """
+    require_content(path, where)
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
 
@@ -28,7 +30,7 @@ def image_shape(path: Path, where: str) -> tuple[int, ...]:
         raise InputError(
             "the image cannot be read: it is truncated or no NIfTI.",
             where=where,
-            fix="fetch or convert it again (git-annex: datalad get).",
+            fix="copy or convert it again.",
         ) from error
     shape = image.shape
     if len(shape) not in (3, 4):
@@ -66,6 +68,7 @@ def read_context(table: Path | None, where: str, n_volumes: int) -> tuple[Path, 
             where=where,
             fix="add it: one column volume_type, one row per volume.",
         )
+    require_content(table, str(Path(where).with_name(table.name)))
     try:
         with table.open(encoding="utf-8-sig", newline="") as text:
             rows = list(csv.DictReader(text, delimiter="\t", restval=""))

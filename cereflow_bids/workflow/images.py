@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from cereflow_bids.errors import InputError
 
 
 def load(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -15,6 +19,51 @@ def load(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
 
     image: Any = nib.load(path)
     return image.get_fdata(dtype=np.float32), image.affine
+
+
+def load_input(path: Path, where: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return data and matrix of an image of the dataset.
+
+    Parameters
+    ----------
+    path
+        The image.
+    where
+        Its place in the dataset, for messages.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read to its end.
+    """
+    from nibabel.filebasedimages import ImageFileError
+
+    try:
+        _check_sum(path)
+        return load(path)
+    except (ImageFileError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        raise _damaged(error, where) from error
+    except OSError as error:
+        # nibabel says of a file that is too short that bytes are missing, without a number.
+        if error.errno is not None:
+            raise
+        raise _damaged(error, where) from error
+
+
+def _check_sum(path: Path) -> None:
+    """Read a compressed file to its end, where its check sum is: nibabel stops before that."""
+    if path.suffix == ".gz":
+        with gzip.open(path) as file:
+            while file.read(1 << 22):
+                pass
+
+
+def _damaged(reason: Exception, where: str) -> InputError:
+    return InputError(
+        f"the image is damaged, or there is only a part of it ({reason}).",
+        where=where,
+        fix="copy or convert it again.",
+    )
 
 
 def load_mask(path: str | Path) -> NDArray[np.bool_]:

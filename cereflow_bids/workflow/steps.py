@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
+from cereflow_bids.imaging.point_map import PointMap
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.regions.atlas import Atlas
-from cereflow_bids.workflow.images import load, load_mask, save
+from cereflow_bids.workflow.images import load, load_input, load_mask, save
+from cereflow_bids.workflow.space_maps import load_map, save_map
 
 Paths = dict[str, str]
 
@@ -28,7 +30,7 @@ def motion(run: AslRun, science: Science, folder: Path) -> Paths:
     """Realign the series; ``series``, ``matrices`` (n, 4, 4) and ``notes``."""
     from cereflow_bids.imaging.motion import estimate_motion, realign
 
-    series, affine = load(run.asl)
+    series, affine = load_input(run.asl, run.source)
     volumes = series if series.ndim == 4 else series[..., None]
     unknown = ~np.isfinite(volumes)
     volumes = np.nan_to_num(volumes, nan=0, posinf=0, neginf=0)
@@ -70,19 +72,82 @@ def reference(
 
 
 def standard_space(
-    run: AslRun, science: Science, folder: Path, *, aslref: str, mask: str
+    run: AslRun,
+    science: Science,
+    folder: Path,
+    *,
+    aslref: str,
+    mask: str,
+    anatomy: Mapping[str, str],
 ) -> Paths:
-    """Register to the template; ``matrix`` maps template points to ASL points."""
+    """Register to the template, through the T1w image where there is one.
+
+    Parameters
+    ----------
+    run, science, folder
+        As for every step.
+    aslref, mask
+        Of the run.
+    anatomy
+        What `anatomy.prepare` made of the T1w image; empty texts where there is none.
+
+    Returns
+    -------
+    dict
+        ``to_asl`` and ``to_template``: maps from points of the template to points of the run and
+        back; ``t1w_to_asl``: the same from the T1w, empty where it was not used; ``notes``.
+    """
     from cereflow_bids.imaging.standard_space import register_to_template
     from cereflow_bids.resources import template
 
+    notes = json.loads(Path(anatomy["notes"]).read_text("utf-8")) if anatomy["notes"] else []
+    through = _through_t1w(science, folder, aslref, mask, anatomy, notes)
+    if through:
+        return through | {"notes": _write_json(notes, folder / "notes.json")}
     image, affine = load(aslref)
     brain, brain_affine = load(template("T1w"))
     matrix = register_to_template(
         image, load_mask(mask), affine, brain, brain_affine, seed=science.seed
     )
-    np.save(folder / "matrix.npy", matrix)
-    return {"matrix": str(folder / "matrix.npy")}
+    return {
+        "to_asl": save_map(matrix, folder / "to_asl.npz"),
+        "to_template": save_map(np.linalg.inv(matrix), folder / "to_template.npz"),
+        "t1w_to_asl": "",
+        "notes": _write_json(notes, folder / "notes.json"),
+    }
+
+
+def _through_t1w(  # noqa: PLR0917
+    science: Science,
+    folder: Path,
+    aslref: str,
+    mask: str,
+    anatomy: Mapping[str, str],
+    notes: list[str],
+) -> Paths:
+    """Return the maps through the T1w image; nothing where it cannot be used, which is noted."""
+    from cereflow_bids.imaging.coregistration import register_to_t1w
+
+    if not anatomy["head"]:
+        return {}
+    image, affine = load(aslref)
+    head, head_affine = load(anatomy["head"])
+    brain = load_mask(anatomy["brain"])
+    found = register_to_t1w(
+        image, affine, head, head_affine, brain, mask=load_mask(mask), seed=science.seed
+    )
+    notes.append(found.note)
+    if not found.trusted:
+        return {}
+    to_asl, to_template = (load_map(anatomy[name]) for name in ("to_t1w", "to_template"))
+    if not isinstance(to_asl, PointMap) or not isinstance(to_template, PointMap):
+        raise TypeError("the way from T1w to template is no deformation")
+    back = np.linalg.inv(found.matrix)
+    return {
+        "to_asl": save_map(to_asl.followed_by(found.matrix), folder / "to_asl.npz"),
+        "to_template": save_map(to_template.preceded_by(back), folder / "to_template.npz"),
+        "t1w_to_asl": save_map(found.matrix, folder / "t1w_to_asl.npz"),
+    }
 
 
 def tissue(
@@ -91,12 +156,14 @@ def tissue(
     folder: Path,
     *,
     mask: str,
-    matrix: str,
+    space: Mapping[str, str],
+    anatomy: Mapping[str, str],
     atlases: Sequence[Atlas],
 ) -> dict[str, Any]:
-    """Bring template and atlases to the run.
+    """Bring tissues and atlases to the run.
 
-    ``gm``, ``wm``, ``brain``, and what `bring_atlases` returns.
+    ``gm``, ``wm``, ``brain``, from the T1w image where `space`, what `standard_space` returned,
+    goes through it, else from the template; and what `bring_atlases` returns.
     """
     from cereflow_bids.imaging.resampling import area_average
     from cereflow_bids.imaging.standard_space import template_mask
@@ -104,19 +171,26 @@ def tissue(
     from cereflow_bids.workflow.atlases import bring_atlases
 
     inside, affine = load(mask)
-    to_asl = np.load(matrix)
-    to_template = np.linalg.inv(to_asl)
-
-    def fraction(image: NDArray[Any], source_affine: NDArray[Any], name: str) -> str:
-        average = area_average(image, source_affine, inside.shape, affine, world=to_template)
-        return save(average, affine, folder / name)
-
-    brain, template_affine = load(template("T1w"))
-    return {
-        "gm": fraction(load(template("GM"))[0] / 255, template_affine, "gm.nii"),
-        "wm": fraction(load(template("WM"))[0] / 255, template_affine, "wm.nii"),
-        "brain": fraction(template_mask(brain), template_affine, "brain.nii"),
-    } | bring_atlases(atlases, mask, folder, to_template=to_template, to_asl=to_asl)
+    to_asl, to_template = load_map(space["to_asl"]), load_map(space["to_template"])
+    if space["t1w_to_asl"]:
+        world: Any = np.linalg.inv(_matrix(space["t1w_to_asl"]))
+        images = {name: load(anatomy[name]) for name in ("gm", "wm", "brain")}
+    else:
+        world = to_template
+        brain, own = load(template("T1w"))
+        images = {name: (load(template(name.upper()))[0] / 255, own) for name in ("gm", "wm")}
+        images["brain"] = (template_mask(brain).astype(np.float32), own)
+    fractions = {
+        name: save(
+            area_average(image, own, inside.shape, affine, world=world),
+            affine,
+            folder / f"{name}.nii",
+        )
+        for name, (image, own) in images.items()
+    }
+    return fractions | bring_atlases(
+        atlases, mask, folder, to_template=to_template, to_asl=to_asl
+    )
 
 
 PERFUSION_IMAGES = ("series", "m0", "mask", "gm", "wm", "brain")
@@ -196,13 +270,14 @@ def _separate_m0(
     from cereflow_bids.imaging.resampling import resample
     from cereflow_bids.quantification.m0_series import mean_m0
 
-    data, m0_affine = load(run.calibration.m0_file or "")
+    m0_file = run.calibration.m0_file or Path()
+    data, m0_affine = load_input(m0_file, m0_file.name)
     try:
         mean = mean_m0(data)
     except ValueError as error:
         raise InputError(
             f"{error}: one of them is suppressed, or scaled otherwise.",
-            where=Path(run.calibration.m0_file or "").name,
+            where=m0_file.name,
             fix="leave the volumes out that are no calibration scans.",
         ) from error
     shape = volumes.shape[:3]
@@ -248,6 +323,13 @@ def _imaged_throughout(run: AslRun, volumes: NDArray[Any]) -> NDArray[np.bool_]:
     used = [k for kind in kinds for k in run.volumes(kind)]
     finite = [np.isfinite(volumes[..., k]) for k in used]
     return np.asarray(np.all([one for one in finite if one.mean() > 0.5], axis=0))
+
+
+def _matrix(path: str) -> NDArray[np.float64]:
+    found = load_map(path)
+    if isinstance(found, PointMap):
+        raise TypeError("a rigid registration is a matrix")
+    return found
 
 
 def _voxel_size(affine: NDArray[Any]) -> list[float]:
