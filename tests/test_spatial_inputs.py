@@ -160,3 +160,25 @@ def test_samples_and_grid_variances_are_those_of_the_posterior() -> None:
     covariance, *_ = marginal(information, degree, *grid_spectrum(graph.scale))
     # Most voxels of this grid are at its border; the samples give the scale in use.
     assert covariance[[0, 2]].mean(axis=1) == pytest.approx(exact.mean(axis=1), rel=0.2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_voxels_without_neighbours_are_estimated_each_for_itself() -> None:
+    signal = simulated(PCASL, 1e-4)
+    alone = np.indices(SHAPE).sum(axis=0) % 2 == 0
+    some = alone | (np.indices(SHAPE)[0] < 3)
+    for mask in (alone, some):
+        ours = fit_spatial(signal, mask, PCASL, voxel_size=SIZE)
+        plain = fit_least_squares(signal[mask], PCASL)
+        assert np.median(np.abs(ours.cbf - plain.cbf)) < 0.5
+        assert np.isfinite(ours.cbf_standard_error).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_slice_is_enough() -> None:
+    signal, mask = simulated(PCASL, 1e-3), np.zeros(SHAPE, dtype=bool)
+    mask[..., 3] = True
+    ours = fit_spatial(signal, mask, PCASL, voxel_size=SIZE, guide=np.indices(SHAPE)[0])
+    plain = fit_least_squares(signal[mask], PCASL)
+    truth = fields()[0][mask]
+    assert np.std(ours.cbf - truth) < 0.7 * np.std(plain.cbf - truth)

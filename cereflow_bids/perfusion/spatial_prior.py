@@ -84,8 +84,9 @@ class SpatialPrior:
             total = max(graph.size - unsure, 0) / max(own.energy(mode), 1e-30)
             known = weight * graph.gap(mode) ** 2
             energy = graph.by_kind(known)
-            spare = weight * graph.both(left[row] / own.degree)
-            determined = graph.by_kind(weight * graph.both(free / own.degree) - spare)
+            degree = np.maximum(own.degree, 1e-30)
+            spare = weight * graph.both(left[row] / degree)
+            determined = graph.by_kind(weight * graph.both(free / degree) - spare)
             determined *= total * energy.sum() / max(determined.sum(), 1e-30)
             expected = (known + spare) / self.tail[row] * self.variance[row, graph.kind]
             self._update(row, energy, determined, graph)
