@@ -13,6 +13,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +139,12 @@ class Harm:
     """What is done to a call at its n-th change of a file below a folder.
 
     kill: it is killed. torn: it is killed in the midst of the next write. full: nothing can be
-    written any more. int, term: it is asked to stop.
+    written any more. int, term: it is asked to stop. pause: it waits for a sign to go on.
     """
 
-    def __init__(self, below: str, kind: str, at: int) -> None:
-        self.below, self.kind, self.at, self.seen = below, kind, at, 0
+    def __init__(self, task: dict[str, Any]) -> None:
+        self.below, self.kind, self.at, self.seen = task["below"], task["kind"], task["at"], 0
+        self.paused, self.go = Path(task["paused"]), Path(task["go"])
 
     def __call__(self, event: str, words: tuple[Any, ...]) -> None:
         if event == "open":
@@ -159,6 +161,10 @@ class Harm:
             os.kill(os.getpid(), signal.SIGKILL)
         elif self.kind in ("int", "term"):
             os.kill(os.getpid(), signal.SIGINT if self.kind == "int" else signal.SIGTERM)
+        elif self.kind == "pause":
+            self.paused.touch()
+            while not self.go.exists():
+                time.sleep(0.01)
         elif self.kind in ("torn", "full"):
             if self.kind == "torn":
                 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
@@ -166,24 +172,14 @@ class Harm:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
-def child(task: dict[str, Any]) -> None:
+def child(task: dict[str, Any], output: int) -> None:
     """Run one call and end, with its exit code; the number of changes goes into a file."""
     os.setsid()
-    log = os.open(task["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    # A pipe, not the file itself: the limit on the size of files is not for what is said.
-    reader, writer = os.pipe()
-    if os.fork() == 0:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        os.close(writer)
-        while said := os.read(reader, 65536):
-            os.write(log, said)
-        os._exit(0)
-    os.close(reader)
     for number in (1, 2):
-        os.dup2(writer, number)
-    os.close(writer)
+        os.dup2(output, number)
+    os.close(output)
     quicken(Path(task["journal"]))
-    harm = Harm(task["below"], task["kind"], task["at"])
+    harm = Harm(task)
     sys.addaudithook(harm)
     from cereflow_bids.cli.cereflow import main
 
@@ -191,28 +187,34 @@ def child(task: dict[str, Any]) -> None:
     with contextlib.suppress(SystemExit):
         code = main(task["argv"])
     if task["kind"] == "none":
-        Path(task["log"] + ".count").write_text(str(harm.seen))
+        Path(task["count"]).write_text(str(harm.seen))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
 
 
 def serve() -> None:
-    """Take tasks, a line of JSON each, and answer with the exit code as subprocess gives it."""
+    """Take tasks, a line of JSON each; answer with the exit code and what was said."""
     import cereflow_bids.cli.participant
     import cereflow_bids.report.participant  # noqa: F401
 
     for line in sys.stdin:
+        # A pipe, not a file: the limit on the size of files is not for what is said.
+        reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            # What escapes is printed by the interpreter, and must not go on serving here.
+            # What escapes is printed, and must not go on serving here.
             try:
-                child(json.loads(line))
+                os.close(reader)
+                child(json.loads(line), writer)
             finally:
                 sys.excepthook(*sys.exc_info())
                 os._exit(98)
-        status = os.waitpid(pid, 0)[1]
-        print(os.waitstatus_to_exitcode(status), flush=True)
+        os.close(writer)
+        with os.fdopen(reader, encoding="utf-8") as said:
+            text = said.read()
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(json.dumps({"code": code, "said": text}), flush=True)
 
 
 if __name__ == "__main__":

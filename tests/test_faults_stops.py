@@ -5,16 +5,13 @@ would have made, without repeating a step that was finished.
 """
 
 import gzip
-import json
 import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import quick_steps
+from quick_calls import Ended, Place, Server
 
 from cereflow_bids.bids.calls import call_at_work
 from cereflow_bids.bids.overview import CALLS
@@ -24,74 +21,11 @@ from cereflow_bids.bids.status import read_statuses
 MOMENTS = int(os.environ.get("CEREFLOW_KILLS", "5"))
 
 
-@dataclass
-class Ended:
-    """How a call ended: exit code, what it said, how many changes it made, what it worked on."""
-
-    code: int
-    said: str
-    changes: int
-    journal: list[str]
-
-
-class Place:
-    """A folder with output and work folder in it."""
-
-    def __init__(self, folder: Path, bids: Path, serve: Callable[[dict], int]) -> None:
-        self.folder, self.bids, self._serve = folder, bids, serve
-        self.out, self.work = folder / "place" / "out", folder / "place" / "work"
-        (folder / "place").mkdir(parents=True)
-
-    def call(self, kind: str = "none", at: int = 0, *more: str) -> Ended:
-        log, journal = self.folder / "log", self.folder / quick_steps.JOURNAL
-        journal.write_text("")
-        count = Path(f"{log}.count")
-        count.unlink(missing_ok=True)
-        words = [str(self.bids), str(self.out), "participant", "-w", str(self.work)]
-        code = self._serve(
-            {
-                "argv": [*words, "--nprocs", "1", "--skip-bids-validation", *more],
-                "log": str(log),
-                "journal": str(journal),
-                "below": str(self.folder / "place"),
-                "kind": kind,
-                "at": at,
-            }
-        )
-        changes = int(count.read_text()) if count.is_file() else 0
-        return Ended(code, log.read_text(), changes, journal.read_text().splitlines())
-
-    def content(self) -> dict[str, bytes]:
-        """Return every file; of the records what does not depend on the time."""
-        found = {}
-        for path in sorted(self.out.rglob("*")):
-            name = path.relative_to(self.out).as_posix()
-            # A crash file tells of the past; a half-written sign of life goes when it is old.
-            if path.is_file() and not name.startswith(("logs/crash", "logs/calls/.")):
-                found[name] = path.read_bytes()
-                if name.startswith("logs/status/sub-"):
-                    record = json.loads(found[name])
-                    found[name] = json.dumps(record | {"since": ""}).encode()
-        return found
-
-
 @pytest.fixture(scope="module")
-def serve() -> Iterator[Callable[[dict], int]]:
-    """Return a function that runs a call in a fork of a process with all libraries loaded."""
-    process = subprocess.Popen(
-        [sys.executable, quick_steps.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-    def one(task: dict) -> int:
-        process.stdin.write(json.dumps(task) + "\n")
-        process.stdin.flush()
-        return int(process.stdout.readline())
-
+def server(tmp_path_factory) -> Iterator[Server]:
+    one = Server(tmp_path_factory.mktemp("server"))
     yield one
-    process.communicate(timeout=30)
+    one.close()
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +34,14 @@ def bids(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path, bids, serve) -> Place:
-    return Place(tmp_path, bids, serve)
+def place(tmp_path, bids, server) -> Place:
+    return Place(tmp_path, bids, server)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, bids, serve) -> tuple[dict[str, bytes], int]:
+def undisturbed(tmp_path_factory, bids, server) -> tuple[dict[str, bytes], int]:
     """Return what a whole call leaves, and the number of changes that it makes."""
-    whole = Place(tmp_path_factory.mktemp("undisturbed"), bids, serve)
+    whole = Place(tmp_path_factory.mktemp("undisturbed"), bids, server)
     ended = whole.call()
     assert ended.code == 0, ended.said
     assert ended.journal[-1] == "begin sub-01 Report"
