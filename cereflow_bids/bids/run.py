@@ -219,6 +219,8 @@ class AslRun:
         Name, size and time of change of each input file.
     metadata
         The sidecar as JSON: a change there makes the run new.
+    t1w
+        The T1w image that goes with the run, if there is one and it is not to be ignored.
     """
 
     stem: str
@@ -233,6 +235,7 @@ class AslRun:
     notes: tuple[str, ...] = ()
     fingerprint: tuple[tuple[str, int, int], ...] = ()
     metadata: str = ""
+    t1w: Path | None = field(default=None, repr=False)
     person: Person = field(default_factory=Person)
 
     def volumes(self, kind: str) -> list[int]:
