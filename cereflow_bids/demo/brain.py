@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cereflow_bids.demo.anatomy import Anatomy, anatomy, regions
-from cereflow_bids.imaging.resampling import area_average, label_cells
+from cereflow_bids.imaging.label_volumes import volume_preserving_labels
+from cereflow_bids.imaging.resampling import area_average
 
 Float = NDArray[np.float32]
 
@@ -165,8 +166,9 @@ def sample(head: Head, shape: tuple[int, int, int], affine: NDArray[np.float64])
 
     fractions = [average(body.tissue == kind) for kind in (1, 2, 3, 4)]
     flow = [average(np.where(body.tissue == kind, head.flow, 0)) for kind in (1, 2)]
-    cells = label_cells(body.labels, body.affine, shape, affine, world=to_template)
-    labels = _most_frequent(cells).reshape(shape).astype(np.int32)
+    (labels,) = volume_preserving_labels(
+        [body.labels], body.affine, shape, affine, world=to_template
+    )
     return SampledHead(np.stack(fractions), np.stack(flow), labels, affine)
 
 
@@ -202,16 +204,6 @@ def scan_grid(
     affine[:3, :3] = turn * np.asarray(voxel_size)
     affine[:3, 3] = brain_centre[:3] - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
     return affine
-
-
-def _most_frequent(cells: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return the most frequent value of each row; the smallest one where several are."""
-    ordered = np.sort(cells, axis=1)
-    counts = np.ones_like(ordered, dtype=np.int32)
-    for column in range(1, ordered.shape[1]):
-        same = ordered[:, column] == ordered[:, column - 1]
-        counts[:, column] = np.where(same, counts[:, column - 1] + 1, 1)
-    return np.take_along_axis(ordered, counts.argmax(axis=1)[:, None], axis=1)[:, 0]
 
 
 def _paint(body: Anatomy, regional: dict[int, float]) -> Float:
