@@ -46,6 +46,7 @@ def halfway(place, servers, alone) -> Iterator[Callable[..., Future[Ended]]]:
     with ThreadPoolExecutor(1) as pool:
 
         def start(*more: str) -> Future[Ended]:
+            servers[0].paused.unlink(missing_ok=True)
             call = pool.submit(place.call, "pause", alone[1] // 2, *more)
             deadline = time.monotonic() + 60
             while not servers[0].paused.exists():
