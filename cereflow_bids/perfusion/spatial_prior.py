@@ -31,8 +31,8 @@ _FACTOR = 10.0
 """Largest change of a variance at a time."""
 
 
-_HASTE = 1.3
-"""Power of the step: the plain steps come out too short, always in the same direction."""
+_HASTE, _CARE = 1.6, 0.8
+"""Powers of a step on in the same direction, where plain steps are too short, and of one back."""
 
 
 @dataclass
@@ -45,16 +45,20 @@ class SpatialPrior:
         Of the difference of neighbours, per field and kind (2, k).
     tail
         Weights of the pairs in the Student distribution (2, e).
+    heading
+        Logarithm of the last plain step of each variance (2, k).
     """
 
     variance: Float
     tail: Values
+    heading: Float
 
     @classmethod
     def weak(cls, graph: Graph) -> SpatialPrior:
         """Return where estimation starts."""
         variance = np.tile(np.square(_START)[:, None], (1, graph.kinds))
-        return cls(variance, np.ones((2, graph.first.size), dtype=np.float32))
+        weights = np.ones((2, graph.first.size), dtype=np.float32)
+        return cls(variance, weights, np.zeros_like(variance))
 
     def weight(self, graph: Graph) -> Values:
         """Return the precision of each difference (2, e)."""
@@ -96,7 +100,10 @@ class SpatialPrior:
     def _update(self, row: int, energy: Float, determined: Float, graph: Graph) -> None:
         """Variance of each kind; not smaller where the contrast in the guide is larger."""
         determined = np.maximum(determined, 1e-6 * graph.size)
-        factor = np.clip((energy / determined) ** _HASTE, 1 / _FACTOR, _FACTOR)
+        factor = np.clip(energy / determined, 1 / _FACTOR, _FACTOR)
+        onward = np.log(factor) * self.heading[row] >= 0
+        self.heading[row] = np.log(factor)
+        factor = factor ** np.where(onward, _HASTE, _CARE)
         rising = isotonic_regression(self.variance[row] * factor, weights=determined).x
         low, high = np.square(_RANGE[row])
         self.variance[row] = np.clip(rising, low, high)
