@@ -18,6 +18,7 @@ from cereflow_bids.bids.reactivity_record import read_reactivity, write_reactivi
 from cereflow_bids.bids.spec import output_specs
 from cereflow_bids.bids.status import read_status, write_status
 from cereflow_bids.cli.cereflow import main
+from cereflow_bids.regions.atlas import PACKAGED
 from cereflow_bids.report.reactivity import reactivity_sections
 from cereflow_bids.workflow.reactivity import measure_reactivity
 from cereflow_bids.workflow.reactivity_plan import plan_reactivity
@@ -123,7 +124,11 @@ def test_outputs_are_in_the_contract_and_valid(processed):
     record = read_reactivity(out, "sub-01")
     writer = DerivativeWriter(out)
     keys = [key for key in output_specs() if key.startswith(("cvr", "figure_cvr"))]
-    expected = {str(writer.path(key, REST).relative_to(out)) for key in keys}
+    expected = {
+        str(writer.path(key, REST, atlas=atlas).relative_to(out))
+        for key in keys
+        for atlas in PACKAGED
+    }
     found = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
     assert expected <= found
     assert set(record.outputs) == {name for name in expected if "figures" not in name}
@@ -171,7 +176,7 @@ def test_a_bug_in_the_comparison_spares_the_runs_and_is_told(copy, monkeypatch, 
     writer = DerivativeWriter(copy / "out")
     writer.path("cvr_regions", REST).unlink()
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("cereflow_bids.workflow.reactivity.reactivity_table", broken)

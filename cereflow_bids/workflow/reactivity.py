@@ -171,10 +171,12 @@ def _write(
     if not unknown:
         images["cvr_standard_error"] = error
     written = [writer.write_image(k, run, data, affine, record) for k, data in images.items()]
-    # The regions of the baseline run are used; it may have been processed with another atlas.
-    if all(writer.path(key, run).is_file() for key in ("atlas_labels", "regions")):
-        table = reactivity_table(writer, run, compared)
-        written.append(writer.write_table("cvr_regions", run, table))
+    # The regions of the baseline run are used, whatever its atlases were.
+    labels = writer.by_atlas("atlas_labels", run)
+    for atlas in writer.by_atlas("regions", run):
+        if atlas in labels:
+            table = reactivity_table(writer, run, compared, atlas=atlas)
+            written.append(writer.write_table("cvr_regions", run, table, atlas=atlas))
     return [
         *written,
         writer.write_with("cvr_transform", run, partial(write_itk, alignment.matrix)),

@@ -22,6 +22,7 @@ from cereflow_bids.bids.reactivity_record import (
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.bids.spec import output_specs
 from cereflow_bids.bids.status import read_status
+from cereflow_bids.workflow.resume import remove_output
 from cereflow_bids.workflow.settings import Settings
 
 OUTPUTS = "cvr"
@@ -99,9 +100,7 @@ def remove_reactivity(baseline: str, out_dir: Path) -> None:
     writer = DerivativeWriter(out_dir)
     for key, spec in output_specs().items():
         if OUTPUTS in key.split("_") and "{run}" in spec.name:
-            path = writer.path(key, baseline)
-            for stale in (path, path.with_name(path.name.partition(".")[0] + ".json")):
-                stale.unlink(missing_ok=True)
+            remove_output(writer, key, baseline)
 
 
 def _record(entry: Pair | Unpaired, settings: Settings) -> ReactivityRecord:

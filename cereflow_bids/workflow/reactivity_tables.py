@@ -30,8 +30,10 @@ class Compared:
     both: NDArray[np.bool_]
 
 
-def reactivity_table(writer: DerivativeWriter, run: str, compared: Compared) -> pd.DataFrame:
-    """Return one row per region of the packaged atlas.
+def reactivity_table(
+    writer: DerivativeWriter, run: str, compared: Compared, *, atlas: str = ""
+) -> pd.DataFrame:
+    """Return one row per region of an atlas.
 
     The reactivity of a region is that of its mean CBF. A mean over voxelwise percentages would
     be drawn upwards by noise, for it divides by each voxel's own noisy baseline.
@@ -44,15 +46,20 @@ def reactivity_table(writer: DerivativeWriter, run: str, compared: Compared) -> 
         Stem of the baseline run.
     compared
         CBF of both runs.
+    atlas
+        Its name; the gyral one if not given.
     """
     import pandas as pd
 
-    from cereflow_bids.regions.atlas import packaged_atlas
     from cereflow_bids.regions.statistics import regional_statistics
 
-    labels = load_labels(writer.path("atlas_labels", run))[0]
-    coverage = _coverage(writer, run, labels, compared.both)
-    both, regions = compared.both, packaged_atlas().regions()
+    path = writer.path("regions", run, atlas=atlas)
+    known = pd.read_csv(path, sep="\t", keep_default_na=False, na_values={"coverage": ["n/a"]})
+    regions = known[["index", "name", "hemisphere", "group"]]
+    labels = load_labels(writer.path("atlas_labels", run, atlas=atlas))[0]
+    mask = load_mask(writer.path("brain_mask", run))
+    both = compared.both
+    coverage = _coverage(known, labels, mask, both)
     before, after = (
         regional_statistics(values, labels, both, coverage, regions)
         for values in (compared.baseline, compared.stimulus)
@@ -91,21 +98,20 @@ def tissue_means(
 
 
 def _coverage(
-    writer: DerivativeWriter, run: str, labels: NDArray[np.int32], both: NDArray[np.bool_]
+    known: pd.DataFrame,
+    labels: NDArray[np.int32],
+    mask: NDArray[np.bool_],
+    both: NDArray[np.bool_],
 ) -> dict[int, float]:
     """Return the fraction of each region that both runs imaged.
 
     What the baseline run imaged is in its own table; the part of it that is left where the
     stimulus run has a value, too, is counted here.
     """
-    import pandas as pd
-
-    table = pd.read_csv(writer.path("regions", run), sep="\t")
-    mask = load_mask(writer.path("brain_mask", run))
-    size = int(max(labels.max(), table["index"].max())) + 1
+    size = int(max(labels.max(), known["index"].max())) + 1
     total, left = (np.bincount(labels[where], minlength=size) for where in (mask, mask & both))
     share = np.divide(left, total, out=np.zeros(size), where=total > 0)
     return {
         int(index): float(fraction * share[int(index)])
-        for index, fraction in zip(table["index"], table["coverage"], strict=True)
+        for index, fraction in zip(known["index"], known["coverage"], strict=True)
     }

@@ -49,12 +49,18 @@ def remove_outputs(stem: str, out_dir: Path) -> None:
     writer = DerivativeWriter(out_dir)
     for key, spec in output_specs().items():
         if "{run}" in spec.name:
-            several = "{atlas}" in spec.name
-            for path in (
-                writer.by_atlas(key, stem).values() if several else [writer.path(key, stem)]
-            ):
-                for stale in (path, path.with_name(path.name.partition(".")[0] + ".json")):
-                    stale.unlink(missing_ok=True)
+            remove_output(writer, key, stem)
+
+
+def remove_output(writer: DerivativeWriter, key: str, stem: str) -> None:
+    """Remove an output of a run with its sidecar, of every atlas where there is one for each."""
+    path = writer.path(key, stem, atlas="*")
+    for name in (path.name, path.name.partition(".")[0] + ".json"):
+        before, several, after = name.partition("*")
+        for stale in path.parent.glob(name):
+            atlas = stale.name.removeprefix(before).removesuffix(after)
+            if not several or atlas.isalnum():
+                stale.unlink(missing_ok=True)
 
 
 def remove_leftovers(participants: Collection[str], out_dir: Path) -> None:
