@@ -68,6 +68,16 @@ def test_volumes_are_paired_within_their_delay_in_any_order():
     assert run.labeling.labeling_duration.value == 1.8
 
 
+def test_a_delay_that_the_scanner_subtracted_stands_beside_pairs():
+    run = run_of(("deltam", "control", "label", "m0scan"), [1.0, 2.0, 2.0, 0])
+    series = np.empty((*SHAPE, 4))
+    series[:] = 7, 500, 491, 1000
+    found = find_differences(run, series)
+    assert found.volumes == ((0,), (1, 2))
+    assert np.unique(found.values[..., 0]) == 7
+    assert np.unique(found.values[..., 1]) == 9
+
+
 @pytest.mark.parametrize("model", ["consensus", "full"])
 def test_cbf_and_att_come_back_slice_by_slice(model):
     run, science = (

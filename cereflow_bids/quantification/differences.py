@@ -169,9 +169,14 @@ def _pairs(
 def _subtract(images: Float, sources: Sequence[tuple[int, ...]]) -> Float:
     """Return control minus label of each pair, or the difference that the scanner made."""
     first = [source[0] for source in sources]
-    if len(sources[0]) == 1:
-        return np.asarray(images[..., first])
-    return subtract(images, first, [source[1] for source in sources])
+    paired = [k for k, source in enumerate(sources) if len(source) == 2]
+    if len(paired) == len(sources):
+        return subtract(images, first, [source[1] for source in sources])
+    values = np.asarray(images[..., first])
+    if paired:
+        label = [sources[k][1] for k in paired]
+        values[..., paired] = subtract(images, [first[k] for k in paired], label)
+    return values
 
 
 def check_contrast(run: AslRun, found: Differences, mask: NDArray[np.bool_]) -> None:
