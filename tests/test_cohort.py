@@ -282,6 +282,30 @@ def test_corrected_regions_stand_beside_the_others(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(both[both["pvc"] == "none"].reset_index(drop=True), plain)
     assert len(corrected) == (plain["atlas"] != "quality").sum()
     assert corrected["value"].max() > plain.loc[plain["metric"] == "cbf_mean", "value"].max()
-    assert group_content(read_cohort(tmp_path, out), both)["regions"] == (
-        group_content(read_cohort(tmp_path, out), plain)["regions"]
+    assert (
+        group_content(read_cohort(tmp_path, out), both)["regions"]
+        == (group_content(read_cohort(tmp_path, out), plain)["regions"])
     )
+
+
+def test_every_atlas_is_in_the_long_table_and_the_gyral_one_in_the_report(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_run(out, "sub-01")
+    plain = group_content(read_cohort(tmp_path, out), long_table(read_cohort(tmp_path, out)))
+    writer = DerivativeWriter(out)
+    writer.write_table("regions", "sub-01", region_table(33.0), atlas="Mine")
+    times = region_table(1.2).drop(columns="asymmetry").assign(censored=0.1, difference=0.0)
+    times = times[[*times.columns.drop("reason"), "reason"]]
+    writer.write_table("regions_att", "sub-01", times, atlas="Mine")
+    cohort = read_cohort(tmp_path, out)
+    table = long_table(cohort)
+    mine = table[table["atlas"] == "Mine"]
+    assert set(mine["metric"]) == {
+        *("cbf_mean", "cbf_median", "cbf_sd", "asymmetry"),
+        *("att_mean", "att_median", "att_sd"),
+    }
+    assert set(mine.loc[mine["metric"] == "att_mean", "units"]) == {"s"}
+    assert set(table["atlas"]) == {"quality", "DesikanKilliany", "Mine"}
+    content = group_content(cohort, table)
+    assert content["regions"] == plain["regions"]
+    assert content["outliers"] == plain["outliers"]
