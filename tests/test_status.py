@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,9 +15,10 @@ from cereflow_bids.bids import calls
 from cereflow_bids.bids.calls import Claims, call_at_work, claims
 from cereflow_bids.bids.overview import CALLS, Entry, as_json, overview
 from cereflow_bids.bids.reactivity_record import ReactivityRecord, write_reactivity
-from cereflow_bids.bids.status import Status, write_status
+from cereflow_bids.bids.status import Status, read_statuses, write_status
 from cereflow_bids.cli.status import main
 from cereflow_bids.errors import PendingError
+from cereflow_bids.workflow.progress import recording
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "processing.md"
 
@@ -167,6 +169,46 @@ def test_the_missing_parameter_reaches_the_record_from_the_sidecar():
     error = PendingError("x.", where="w", fix="f.", missing=("FlipAngle",))
     copy = pickle.loads(pickle.dumps(error))
     assert (copy.missing, copy.where, copy.exit_code) == (("FlipAngle",), "w", 3)
+
+
+class Node:
+    """What nipype hands to its status callback, as far as it matters."""
+
+    def __init__(self, run: str, interface: object) -> None:
+        self.fullname = f"participants.{run}.{type(interface).__name__}"
+        self.interface = interface
+        self.inputs = SimpleNamespace(run=SimpleNamespace(stem=run))
+
+
+def test_the_record_follows_steps_that_are_handed_over_and_not_begun(tmp_path):
+    """Between steps only the main process knows; while one runs only the step itself does."""
+    motion, mask, tissue = (Node("sub-01", type(name, (), {})()) for name in ("A", "B", "C"))
+    heard = []
+    tell = recording(lambda node, status: heard.append(status), tmp_path)
+
+    def record() -> tuple[str, str]:
+        (status,) = read_statuses(tmp_path)
+        return status.state, status.step
+
+    write(tmp_path, "sub-01", "waiting")
+    tell(motion, "start")
+    assert record() == ("queued", "A")
+    write(tmp_path, "sub-01", "running", step="A")
+    tell(motion, "end")
+    assert record() == ("waiting", "A")
+    tell(mask, "start")
+    write(tmp_path, "sub-01", "running", step="B")
+    tell(tissue, "start")
+    assert record() == ("running", "B"), "one of its steps is at work"
+    write(tmp_path, "sub-01", "running", step="C")
+    tell(mask, "end")
+    assert record() == ("running", "C")
+    write(tmp_path, "sub-01", "failed", step="C", message="No.")
+    tell(tissue, "exception")
+    tell(motion, "start")
+    assert record() == ("failed", "C")
+    assert heard == ["start", "end", "start", "start", "end", "exception", "start"]
+    tell(SimpleNamespace(inputs=SimpleNamespace(), fullname="reports.sub_01"), "start")
 
 
 # -- who is at work ------------------------------------------------------------------------------

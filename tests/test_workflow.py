@@ -186,9 +186,23 @@ def test_a_rerun_restores_what_was_lost_from_the_work_folder(processed, cohort):
     assert {s: (s / f"result_{s.name}.pklz").stat().st_mtime_ns for s in steps} == times
 
 
-def test_two_runs_with_one_seed_are_bit_identical(processed, cohort, tmp_path):
+def test_a_killed_run_taken_up_again_is_bit_identical_to_an_undisturbed_one(
+    processed, cohort, tmp_path
+):
     out, _, _ = processed
+    words = [str(cohort), str(tmp_path / "out"), "participant", "-w", str(tmp_path / "work")]
+    more = ["--participant-label", "01", "--m0-smoothing", "0", "--nprocs", "1"]
+    code = f"from cereflow_bids.cli.cereflow import main; main({[*words, *more]!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 180
+        while not any(s.step == "StandardSpace" for s in read_statuses(tmp_path / "out")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill()
+    masks = tmp_path / "work" / "participants" / "sub_01" / "reference"
+    time_of_mask = (masks / "result_reference.pklz").stat().st_mtime_ns
     assert call(cohort, tmp_path / "out", tmp_path / "work") == 0
+    assert (masks / "result_reference.pklz").stat().st_mtime_ns == time_of_mask
     first = {k: v for k, v in files_of(out).items() if k.startswith("sub-01")}
     second = {k: v for k, v in files_of(tmp_path / "out").items() if k.startswith("sub-01")}
     assert sorted(first) == sorted(second)
