@@ -158,6 +158,7 @@ def without(key):
             InputError,
             "whole trains",
         ),
+        (PCASL | {"EchoTime": [0.01, 0.01, 0.02, 0.02]}, PAIRS, InputError, "EchoTime differs"),
         (PCASL | {"LabelingEfficiency": 85}, PAIRS, InputError, "between 0 and 1"),
         (PCASL | {"M0Type": "Included"}, PAIRS, InputError, "no m0scan volume"),
         (PCASL | {"M0Type": "Separate"}, PAIRS, InputError, "no _m0scan"),
@@ -222,6 +223,16 @@ def test_a_separate_m0_is_found_by_what_it_is_intended_for(dataset):
     stranger = m0 | {"IntendedFor": "bids::sub-01/perf/sub-01_run-2_asl.nii.gz"}
     _, (rejected,) = dataset(PCASL | {"M0Type": "Separate"}, m0=stranger)
     assert "no _m0scan" in str(rejected.error)
+
+
+def test_an_m0_in_the_series_may_have_an_echo_time_of_its_own(dataset):
+    echoes = {"M0Type": "Included", "EchoTime": [0.02, *[0.01] * 4]}
+    assert only_run(dataset(PCASL | echoes, ("m0scan", *PAIRS))).calibration.echo_times == (
+        0.02,
+        0.01,
+    )
+    alike = {"M0Type": "Included", "EchoTime": [0.01] * 5}
+    assert only_run(dataset(PCASL | alike, ("m0scan", *PAIRS))).calibration.echo_times is None
 
 
 def test_each_of_two_runs_has_the_m0_that_names_it(dataset, tmp_path):

@@ -50,7 +50,7 @@ def read_encoding(
     encoded = [k for k, kind in enumerate(context) if kind in ("control", "label")]
     if not encoded or not any(sidecar.values.get(key) for key in KEYS):
         return None
-    _check_sequence(sidecar, context, encoded, durations)
+    _check_sequence(sidecar, context, durations)
     signs = _signs(sidecar)
     cycle = len(signs[0])
     _check_volumes(signs, [context[k] for k in encoded], sidecar.where)
@@ -72,9 +72,7 @@ def read_encoding(
     )
 
 
-def _check_sequence(
-    sidecar: Sidecar, context: Sequence[str], encoded: Sequence[int], durations: Sequence[float]
-) -> None:
+def _check_sequence(sidecar: Sidecar, context: Sequence[str], durations: Sequence[float]) -> None:
     if not durations or sidecar.flag("LookLocker"):
         raise InputError(
             "TimeEncodedMatrix is given for "
@@ -88,7 +86,6 @@ def _check_sequence(
             where=sidecar.where,
             fix="keep either the deltam or the control and label volumes, the others as n/a.",
         )
-    sidecar.one_for("EchoTime", encoded, len(context))
 
 
 def _signs(sidecar: Sidecar) -> list[list[int]]:

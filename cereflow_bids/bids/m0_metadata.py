@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cereflow_bids.bids.parameters import Parameter
 from cereflow_bids.bids.readout import calibrated_for_readout
-from cereflow_bids.bids.run import Calibration, Labeling
+from cereflow_bids.bids.run import LABELED, Calibration, Labeling
 from cereflow_bids.bids.sidecar import Sidecar, is_number
 from cereflow_bids.errors import InputError
 
@@ -54,7 +54,7 @@ def _source(
     kind = sidecar.values.get("M0Type")
     suppressed = sidecar.flag("BackgroundSuppression")
     if kind == "Separate":
-        return _separate(sidecar, m0)
+        return _separate(sidecar, context, m0)
     if kind == "Included":
         return _included(sidecar, context)
     if kind == "Estimate":
@@ -95,7 +95,9 @@ def _tr(sidecar: Sidecar, volumes: Sequence[int], n_volumes: int) -> Parameter:
     return Parameter(key, value, "s", sidecar.origin(key), "of the M0 images")
 
 
-def _separate(sidecar: Sidecar, m0: tuple[Path, Sidecar] | None) -> Calibration:
+def _separate(
+    sidecar: Sidecar, context: Sequence[str], m0: tuple[Path, Sidecar] | None
+) -> Calibration:
     if m0 is None:
         raise InputError(
             "M0Type is Separate, but no _m0scan goes with this run.",
@@ -110,15 +112,13 @@ def _separate(sidecar: Sidecar, m0: tuple[Path, Sidecar] | None) -> Calibration:
             "(BackgroundSuppression), and CBF by it would be far too high. Supply an M0 image "
             "without suppression, or an M0Estimate, or correct the sidecar.",
         )
-    times = _echo_time(own), _echo_time(sidecar)
-    differ = None not in times and times[0] != times[1]
     several = own.values.get("RepetitionTimePreparation")
     n_volumes = len(several) if isinstance(several, list) and several else 1
     return Calibration(
         "separate",
         m0_file=path,
         repetition_time=_tr(own, range(n_volumes), n_volumes),
-        echo_times=(float(times[0] or 0), float(times[1] or 0)) if differ else None,
+        echo_times=_echo_times(_own_echo_time(own), sidecar, context),
         same_preparation=_same_preparation(sidecar, own),
     )
 
@@ -132,10 +132,20 @@ def _same_preparation(sidecar: Sidecar, m0: Sidecar) -> bool:
     return any(wait > 0 and wait in series for wait in own)
 
 
-def _echo_time(sidecar: Sidecar) -> float | None:
-    """Return the echo time, None where it is unknown or there are several."""
-    value = sidecar.values.get("EchoTime")
-    return None if isinstance(value, list) else sidecar.number("EchoTime")
+def _own_echo_time(m0: Sidecar) -> float | None:
+    """Return the echo time of a separate M0, None where it is unknown."""
+    value = m0.values.get("EchoTime")
+    n_volumes = len(value) if isinstance(value, list) and value else 1
+    return m0.one_for("EchoTime", range(n_volumes), n_volumes)
+
+
+def _echo_times(
+    m0: float | None, sidecar: Sidecar, context: Sequence[str]
+) -> tuple[float, float] | None:
+    """Return the echo times of M0 and of the ASL images, where they are known and differ."""
+    index = [k for k, name in enumerate(context) if name in LABELED]
+    asl = sidecar.one_for("EchoTime", index, len(context))
+    return None if m0 is None or asl is None or m0 == asl else (m0, asl)
 
 
 def _included(sidecar: Sidecar, context: Sequence[str]) -> Calibration:
@@ -146,7 +156,12 @@ def _included(sidecar: Sidecar, context: Sequence[str]) -> Calibration:
             where=sidecar.where,
             fix="correct aslcontext.tsv or M0Type.",
         )
-    return Calibration("included", repetition_time=_tr(sidecar, index, len(context)))
+    echo = sidecar.one_for("EchoTime", index, len(context))
+    return Calibration(
+        "included",
+        repetition_time=_tr(sidecar, index, len(context)),
+        echo_times=_echo_times(echo, sidecar, context),
+    )
 
 
 def _estimate(sidecar: Sidecar) -> Calibration:

@@ -53,6 +53,8 @@ def read_labeling(
     keys = ["PostLabelingDelay"] + ["LabelingDuration"] * (kind != "PASL")
     times = {key: sidecar.per_volume(key, len(context)) for key in keys}
     _require(times, sidecar)
+    # Signals of several echoes are not one signal.
+    sidecar.one_for("EchoTime", _labeled(context), len(context))
     delays = times["PostLabelingDelay"] or ()
     durations = times.get("LabelingDuration") or ()
     encoding = read_encoding(sidecar, context, delays, durations)
@@ -77,6 +79,10 @@ def read_labeling(
     return labeling, notes
 
 
+def _labeled(context: Sequence[str]) -> list[int]:
+    return [k for k, one in enumerate(context) if one in LABELED]
+
+
 def _kind(sidecar: Sidecar) -> LabelingType:
     kind = sidecar.values.get("ArterialSpinLabelingType")
     if not isinstance(kind, str) or kind not in LABELING_EFFICIENCY:
@@ -97,8 +103,7 @@ def _timing(
 ) -> tuple[Parameter, Parameter | None]:
     """Return delay and duration of each measurement, of each block where it is encoded."""
     if encoding is None:
-        volumes = [k for k, one in enumerate(context) if one in LABELED]
-        measured = measurements(volumes, delays, durations)
+        measured = measurements(_labeled(context), delays, durations)
     else:
         measured = list(zip(encoding.delays, encoding.durations, strict=True))
     delay = _times("PostLabelingDelay", [m[0] for m in measured], sidecar)
