@@ -50,12 +50,14 @@ def volume_preserving_labels(
 
 
 def _keep_volumes(labels: NDArray[np.integer], places: NDArray[np.integer]) -> NDArray[np.int32]:
-    present = np.flatnonzero(np.bincount(labels.ravel()))
     # The background is always there: what lies outside the image belongs to it.
-    present = np.union1d([0], present)
-    number = np.zeros(int(labels.max()) + 1, dtype=np.int32)
+    flat = np.zeros(labels.size + 1, dtype=labels.dtype)
+    flat[1:] = labels.ravel()
+    counts = np.bincount(flat)
+    present = np.flatnonzero(counts)
+    number = np.zeros(counts.size, dtype=np.int32)
     number[present] = np.arange(present.size)
-    cells = np.concatenate(([0], number[labels.ravel()])).astype(np.int32)[places]
+    cells = number[flat[places]]
     owner, mixed, names, fractions = _fractions(cells, present.size)
     if mixed.size:
         shares = np.bincount(names.ravel(), fractions.ravel().clip(0), minlength=present.size)

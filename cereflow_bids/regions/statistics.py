@@ -120,8 +120,9 @@ def imaged_fraction(
     mask_on_atlas
         The run's brain mask, brought to that grid.
     """
-    total = np.bincount(atlas_labels.ravel())
-    inside = np.bincount(atlas_labels[mask_on_atlas], minlength=total.size)
+    labels = atlas_labels.ravel()
+    total = np.bincount(labels)
+    inside = np.bincount(labels[mask_on_atlas.ravel()], minlength=total.size)
     return {int(k): float(inside[k] / total[k]) for k in np.flatnonzero(total) if k}
 
 
