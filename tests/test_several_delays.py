@@ -96,6 +96,33 @@ def test_cbf_and_att_come_back_slice_by_slice(model):
     assert ("T1Tissue" in known) == (model == "full")
 
 
+@pytest.mark.parametrize(("model", "recorded"), [("consensus", False), ("full", True)])
+def test_partition_coefficient_is_told_where_it_does_not_cancel(model, recorded):
+    run = run_of(M0Type="Estimate", M0Estimate=1000 / 0.9)
+    result = quantify(
+        run, series_of(run, 60, 1.0, model), None, np.ones(SHAPE, bool), voxel_size=(3, 3, 5),
+        science=Science(kinetic_model=model, estimator="least-squares"),
+    )  # fmt: skip
+    np.testing.assert_allclose(result.cbf, 60, rtol=1e-3)
+    assert ("BloodBrainPartitionCoefficient" in {p.name for p in result.parameters}) == recorded
+
+
+def test_early_arrival_of_a_pulsed_bolus_is_told_as_it_is():
+    pulsed = {
+        "ArterialSpinLabelingType": "PASL", "BolusCutOffFlag": True, "BolusCutOffDelayTime": 0.7,
+        "MRAcquisitionType": "3D", "SliceTiming": None, "LabelingDuration": None,
+    }  # fmt: skip
+    run = run_of(("deltam",) * 3, [1.2, 1.8, 2.4], **pulsed, M0Type="Estimate", M0Estimate=1000.0)
+    # All of the bolus has arrived at each delay.
+    series = np.full((*SHAPE, 3), 10.0) * np.exp(-np.array([1.2, 1.8, 2.4]) / 1.65)
+    result = quantify(
+        run, series, None, np.ones(SHAPE, bool), voxel_size=(3, 3, 5),
+        science=Science(estimator="least-squares"),
+    )  # fmt: skip
+    np.testing.assert_allclose(result.further["att"], 0.5)
+    assert any("less the duration of the bolus (0.5 s)" in note for note in result.notes)
+
+
 def test_a_duration_per_delay_is_kept():
     run = run_of(LabelingDuration=[1.5, 1.5, 2, 2, 0, 1.5, 1.5, 1, 1])
     assert run.labeling.labeling_duration.value == (2.0, 1.5, 1.0)
@@ -142,6 +169,19 @@ def test_relative_perfusion_pairs_within_delays_too():
     np.testing.assert_allclose(result.deltam, (10 + 3) / 2)
     assert result.cbf is None
     assert "all delays" in " ".join(result.notes)
+
+
+@pytest.mark.parametrize(("choice", "named"), [("none", "none"), ("m0", "M0")])
+def test_m0_guides_the_spatial_estimate_only_on_request(choice, named):
+    run = run_of()
+    m0 = np.broadcast_to(np.linspace(800.0, 1200, SHAPE[0])[:, None, None], SHAPE)
+    result = quantify(
+        run, series_of(run, 60, 1.2), m0, np.ones(SHAPE, bool), voxel_size=(3, 3, 3),
+        science=Science(m0_smoothing=0, spatial_guide=choice),
+    )  # fmt: skip
+    known = {parameter.name: parameter.value for parameter in result.parameters}
+    assert known["SpatialPriorGuide"] == named
+    assert any("leans on its neighbours" in note for note in result.notes)
 
 
 def test_simpler_estimates_agree_where_all_label_has_arrived():

@@ -102,6 +102,13 @@ def _add_models(group: Any) -> None:
         "on its own (default: %(default)s)",
     )
     group.add_argument(
+        "--spatial-guide",
+        choices=("none", "m0"),
+        default="none",
+        help="let the contrast of M0 tell the spatial estimate where tissues meet: less noise, "
+        "but a small lesion that M0 does not show may be lost (default: %(default)s)",
+    )
+    group.add_argument(
         "--arterial",
         choices=("auto", "none"),
         default="auto",
@@ -163,6 +170,7 @@ def science_of(arguments: argparse.Namespace) -> Science:
         bolus_duration=arguments.bolus_duration,
         kinetic_model=arguments.kinetic_model,
         estimator=arguments.estimator,
+        spatial_guide=arguments.spatial_guide,
         arterial=arguments.arterial,
         outliers=arguments.outliers,
         partial_volume=arguments.partial_volume_correction,

@@ -22,7 +22,7 @@ from cereflow_bids.quantification.differences import (
     check_decoding,
     find_differences,
 )
-from cereflow_bids.quantification.equation import PARTITION, choose_equation
+from cereflow_bids.quantification.equation import PARTITION, choose_equation, notes_of_one_delay
 from cereflow_bids.quantification.findings import (
     judge_m0,
     judge_order,
@@ -31,7 +31,7 @@ from cereflow_bids.quantification.findings import (
     sentences,
 )
 from cereflow_bids.quantification.m0_series import on_one_scale
-from cereflow_bids.quantification.partial_volume import correct
+from cereflow_bids.quantification.partial_volume import correct, why_not_corrected
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.quantification.selection import Averages, Rejection, average
 from cereflow_bids.quantification.several_delays import Fit, fit
@@ -140,7 +140,7 @@ def quantify(
     refusal = refusal or m0_refusal(run, false_m0)
     if refusal:
         means = average(run, found, mask, science=science, tissues=tissues)
-        return _relative(run, means, mask, refusal, findings)
+        return _relative(run, means, mask, refusal, findings, science=science)
     calibrated = calibrate(run, m0, mask, voxel_size=voxel_size, science=science, tissues=tissues)
     calibrated = replace(
         calibrated,
@@ -174,7 +174,7 @@ def _absolute(
     scale = calibrated.scale
     means = average(run, found, mask, science=science, scale=scale, tissues=tissues)
     if run.labeling.several_delays:
-        guide = calibrated.acquired
+        guide = calibrated.acquired if science.spatial_guide == "m0" else None
         result = fit(run, means, scale, mask, voxel_size=voxel_size, science=science, guide=guide)
     else:
         result = _one_delay(run, means, scale, mask, science)
@@ -239,7 +239,6 @@ def _one_delay(
     """Quantify a run with one delay; `scale` is M0, other parameters as for `quantify`."""
     equation = choose_equation(run, science)
     error = means.standard_error
-    single = ("One difference only: the standard error of CBF is unknown.",)
     return Fit(
         cbf=np.where(mask, equation.cbf(means.deltam[..., 0], scale), 0),
         cbf_standard_error=None
@@ -249,7 +248,7 @@ def _one_delay(
         method=equation.method,
         reference=equation.reference,
         parameters=equation.parameters,
-        notes=single if error is None else (),
+        notes=notes_of_one_delay(science, alone=error is None),
     )
 
 
@@ -271,8 +270,10 @@ def _relative(
     mask: NDArray[np.bool_],
     refusal: str,
     findings: tuple[Finding, ...],
+    *,
+    science: Science,
 ) -> Perfusion:
-    deltam, notes = _overall(means), means.notes
+    deltam, notes = _overall(means), (*means.notes, *why_not_corrected(science))
     mean = float(np.nanmean(deltam[mask]))
     if len(means.repeats) > 1:
         notes = ("The relative map is of the mean difference over all delays.", *notes)

@@ -14,6 +14,7 @@ BloodSource = Literal["field", "sex", "age-sex"]
 PartialVolume = Literal["none", "linear-regression"]
 M0Reference = Literal["voxelwise", "csf", "wm"]
 ArterialComponent = Literal["auto", "none"]
+SpatialGuide = Literal["none", "m0"]
 Outliers = Literal["none", "score", "scrub", "enable"]
 
 
@@ -51,6 +52,8 @@ class Science:
         Whether maps of pure grey and white matter are made beside CBF.
     point_spread
         FWHM of the acquisition's point spread, by which tissue fractions are smoothed, mm.
+    spatial_guide
+        Whether the contrast of M0 tells the spatial estimate where to expect edges.
     seed
         Seed of all random choices (registration sampling).
     """
@@ -69,4 +72,5 @@ class Science:
     outliers: Outliers = "none"
     partial_volume: PartialVolume = "none"
     point_spread: float = 0.0
+    spatial_guide: SpatialGuide = "none"
     seed: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -135,8 +135,8 @@ def fit(
         further=_further(estimate, mask) | cross_checks(signal, mask, scheme, shift),
         method=_method(run, science),
         reference=_REFERENCES[science.kinetic_model],
-        parameters=(*run.labeling.parameters(), PARTITION, *chosen),
-        notes=(*_notes(found, estimate, scheme), *arteries.notes),
+        parameters=(*run.labeling.parameters(), _PARTITIONS[science.kinetic_model], *chosen),
+        notes=(*_notes(found, estimate, scheme), *_WARNINGS[science.estimator], *arteries.notes),
         arterial=_arterial(arteries.found, m0, mask),
     )
 
@@ -154,6 +154,13 @@ _REFERENCES = {
     "consensus": "Buxton 1998, doi:10.1002/mrm.1910400308, with tissue T1 equal to blood T1 "
     "(Woods 2024, doi:10.1002/mrm.30091)",
     "full": "Buxton 1998, doi:10.1002/mrm.1910400308",
+}
+
+
+_PARTITIONS = {
+    "consensus": PARTITION,
+    # Unlike in the other equations it does not cancel where M0 is that of blood.
+    "full": replace(PARTITION, note="T1' of tissue in the full model depends on it, too"),
 }
 
 
@@ -175,16 +182,25 @@ _SETTINGS = {
 }
 
 
-_GUIDES = {
-    True: (
-        "M0",
-        "",
-        DEFAULT,
-        "Where neighbours have another M0, an edge in CBF and ATT is more likely; by how much is "
-        "estimated from the data.",
+_WARNINGS = {
+    "spatial": (
+        "The standard error of the arterial transit time is too small where the signal is weak, "
+        "as in white matter: the estimate there leans on its neighbours.",
     ),
-    False: ("none", "", DERIVED, "There is no M0 image whose contrast could tell tissues apart."),
+    "least-squares": (),
 }
+
+
+def _guide(science: Science, guide: Float | None) -> Parameter:
+    """Return what tells the spatial prior of tissues, and why."""
+    if science.spatial_guide == "none":
+        note = "only CBF and ATT themselves tell where there are edges"
+        return Parameter("SpatialPriorGuide", "none", "", DEFAULT, note)
+    if guide is None:
+        note = "there is no M0 image whose contrast could tell tissues apart"
+        return Parameter("SpatialPriorGuide", "none", "", DERIVED, note)
+    note = "edges are likelier where M0 differs; a small lesion that M0 does not show may be lost"
+    return Parameter("SpatialPriorGuide", "M0", "", COMMAND_LINE, note)
 
 
 def _logarithm(image: Float) -> Float:
@@ -204,7 +220,7 @@ def _choices(science: Science, estimate: Estimate, guide: Float | None) -> list[
         origin = DEFAULT if science.t1_tissue == default.t1_tissue else COMMAND_LINE
         chosen.append(Parameter("T1Tissue", science.t1_tissue, "s", origin))
     if science.estimator == "spatial":
-        chosen.append(Parameter("SpatialPriorGuide", *_GUIDES[guide is not None]))
+        chosen.append(_guide(science, guide))
     note = "estimated from the data"
     chosen += [
         Parameter(name, float(f"{estimate.settings[key]:.4g}"), unit, DERIVED, note)
@@ -242,6 +258,15 @@ def _further(estimate: Estimate, mask: NDArray[np.bool_]) -> dict[str, NDArray[A
     return images | {"fit_flags": flags}
 
 
+def _before_first(scheme: LabelingScheme) -> str:
+    """Tell what an ATT is that the measurements cannot tell from an earlier one."""
+    if not scheme.pulsed:
+        return f"ATT at or below the first delay ({min(scheme.delay):g} s)"
+    gaps = (t - bolus for t, bolus in zip(scheme.delay, scheme.duration, strict=True))
+    arrived = max(min(gaps), 0)
+    return f"ATT at or below the first delay less the duration of the bolus ({arrived:g} s)"
+
+
 def _notes(found: Averages, estimate: Estimate, scheme: LabelingScheme) -> tuple[str, ...]:
     notes = []
     if len(set(found.repeats)) > 1:
@@ -251,8 +276,7 @@ def _notes(found: Averages, estimate: Estimate, scheme: LabelingScheme) -> tuple
     sentences = (
         (
             Flag.BEFORE_FIRST_DELAY,
-            f"ATT at or below the first delay ({min(scheme.delay):g} s), where it cannot be told "
-            "more precisely",
+            f"{_before_first(scheme)}, where it cannot be told more precisely",
         ),
         (Flag.AT_UPPER_BOUND, "ATT at the upper end of what was searched"),
         (Flag.NO_PERFUSION, "no positive perfusion signal, so that ATT says nothing"),
