@@ -121,3 +121,15 @@ def test_partial_volume_correction_gives_back_pure_tissue():
     np.testing.assert_allclose(pure_gm[inside], 8 * per_unit[0], rtol=1e-6)
     np.testing.assert_allclose(pure_wm[inside], 3 * per_unit[0], rtol=1e-6)
     assert not pure_gm[~MASK].any()
+
+
+def test_options_without_effect_on_a_run_are_named():
+    one = quantified(series(spoil=False), kinetic_model="full")
+    assert any("--kinetic-model full was not applied" in note for note in one.notes)
+    run = asl_run.run_of(CONTEXT, 1.8, SHAPE, M0Type="Absent", BackgroundSuppression=True)
+    relative = quantify(
+        run, series(spoil=False), None, MASK, voxel_size=(3, 3, 3), tissues=TISSUES,
+        science=Science(partial_volume="linear-regression"),
+    )  # fmt: skip
+    assert relative.cbf is None
+    assert any("correction needs absolute CBF" in note for note in relative.notes)

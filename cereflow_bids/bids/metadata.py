@@ -198,8 +198,9 @@ def _efficiency(sidecar: Sidecar, kind: str) -> tuple[Parameter, list[str]]:
             )
         return Parameter("LabelingEfficiency", given, "", sidecar.origin("LabelingEfficiency")), []
     base = LABELING_EFFICIENCY[kind]
+    source = f"{kind}, {'Wang 2005' if kind == 'CASL' else 'Alsop 2015'}"
     if not sidecar.flag("BackgroundSuppression"):
-        return Parameter("LabelingEfficiency", base, "", DEFAULT, f"{kind}, Alsop 2015"), []
+        return Parameter("LabelingEfficiency", base, "", DEFAULT, source), []
     pulses = sidecar.number("BackgroundSuppressionNumberPulses")
     if pulses is None:
         note = (
@@ -207,7 +208,7 @@ def _efficiency(sidecar: Sidecar, kind: str) -> tuple[Parameter, list[str]]:
             "was not reduced for them: each pulse would raise CBF by about 5 %. Add "
             "BackgroundSuppressionNumberPulses to the sidecar if you know it."
         )
-        return Parameter("LabelingEfficiency", base, "", DEFAULT, f"{kind}, Alsop 2015"), [note]
+        return Parameter("LabelingEfficiency", base, "", DEFAULT, source), [note]
     if pulses < 0 or pulses != int(pulses):
         raise InputError(
             f"BackgroundSuppressionNumberPulses is {pulses:g}.",

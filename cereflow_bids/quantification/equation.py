@@ -43,6 +43,16 @@ def choose_equation(run: AslRun, science: Science) -> Equation:
     return _pasl(run.labeling, delay) if run.labeling.kind == "PASL" else _pcasl(run, delay)
 
 
+def notes_of_one_delay(science: Science, *, alone: bool) -> tuple[str, ...]:
+    """Return what the report says of a run with one delay; `alone` if of one difference only."""
+    notes = []
+    if alone:
+        notes.append("One difference only: the standard error of CBF is unknown.")
+    if science.kinetic_model == "full":
+        notes.append("The run has one delay, so that --kinetic-model full was not applied.")
+    return tuple(notes)
+
+
 def _delay(labeling: Labeling) -> ArrayLike:
     if labeling.slice_timing is None:
         return float(labeling.post_labeling_delay.value)

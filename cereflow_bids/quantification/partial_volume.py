@@ -80,15 +80,29 @@ def correct(
         maps = _several(run, means, scale, mask, regressed, science)
     else:
         maps = dict(zip(("cbf_gm", "cbf_wm"), regressed(cbf), strict=True))
+    fitted = (_FITTED,) if run.labeling.several_delays else ()
     return Corrected(
         {key: np.where(mask, image, 0) for key, image in maps.items()},
         _choices(science, readout),
-        (
-            "Partial volume correction: the maps of pure grey and white matter rest on the "
-            "tissue fractions, and so on the registration; the map that is not corrected stands "
-            "beside them.",
-        ),
+        (_BESIDE, *fitted),
     )
+
+
+_BESIDE = (
+    "Partial volume correction: the maps of pure grey and white matter rest on the tissue "
+    "fractions, and so on the registration; the map that is not corrected stands beside them."
+)
+_FITTED = (
+    "CBF and ATT of pure tissue are fitted by least squares, whatever the estimator of the maps "
+    "that are not corrected."
+)
+
+
+def why_not_corrected(science: Science) -> tuple[str, ...]:
+    """Return what the report of a run without absolute CBF says of the correction."""
+    if science.partial_volume == "none":
+        return ()
+    return ("Partial volume correction needs absolute CBF, so that it was not applied.",)
 
 
 def _several(  # noqa: PLR0917
