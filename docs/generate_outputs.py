@@ -12,6 +12,7 @@ PAGE = PROJECT / "docs" / "outputs.md"
 FOLDERS = {
     "perf": ("In `sub-<label>[/ses-<label>]/perf/`", "{run}", "sub-01_ses-1_run-2"),
     "figures": ("In `sub-<label>/figures/`", "{run}", "sub-01_ses-1_run-2"),
+    "anat": ("In `sub-<label>[/ses-<label>]/anat/`, by T1w image", "{run}", "sub-01_ses-1"),
     "root": ("In the output folder itself", "{participant}", "sub-01"),
 }
 

@@ -29,6 +29,8 @@ def find_t1w(layout: BIDSLayout, run: BIDSFile) -> tuple[Path | None, str]:
     found = layout.get(
         subject=run.entities["subject"], suffix="T1w", extension=[".nii", ".nii.gz"]
     )
+    # Conversion marks thick 2D images so: they are for display only.
+    found = [image for image in found if image.entities.get("acquisition") != "2D"]
     if not found:
         return None, ""
     session = run.entities.get("session")

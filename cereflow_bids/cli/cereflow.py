@@ -94,6 +94,13 @@ def _add_selection(group: Any) -> None:
         help='JSON with pybids filters for "asl", e.g. {"asl": {"acquisition": "3D"}}',
     )
     group.add_argument(
+        "--ignore",
+        nargs="+",
+        choices=("t1w",),
+        default=[],
+        help="images that are not to be used: t1w works without the T1w image",
+    )
+    group.add_argument(
         "--bids-database-dir", type=Path, metavar="DIR", help="pybids index to reuse or to make"
     )
     group.add_argument(
@@ -193,6 +200,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             tuple(label.removeprefix("sub-") for label in arguments.participant_label),
             tuple(label.removeprefix("ses-") for label in arguments.session_label),
             _filters(arguments.bids_filter_file),
+            tuple(arguments.ignore),
         ),
         science=science_of(arguments),
         atlases=(*packaged_atlases(), *user_atlases(arguments.atlas)),

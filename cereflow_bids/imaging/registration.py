@@ -1,4 +1,4 @@
-"""Registration, by ANTs. No other module names it.
+"""Registration, by ANTs; `segmentation` is the only other module that names it.
 
 Images are arrays of shape (x, y, z) with a 4x4 affine from voxel indices to scanner millimetres
 (RAS+, as nibabel has it). A registration returns one 4x4 matrix that maps points of the fixed
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cereflow_bids.imaging.point_map import PointMap
+from cereflow_bids.imaging.point_map import PointMap, transform
 
 if TYPE_CHECKING:
     Array = NDArray[np.floating]
@@ -64,7 +64,7 @@ def register(
 
     # ITK takes the clock for a seed of 0.
     ants.config.set_ants_deterministic(True, seed + 1)
-    fixed_image, moving_image = _to_ants(fixed, fixed_affine), _to_ants(moving, moving_affine)
+    fixed_image, moving_image = to_ants(fixed, fixed_affine), to_ants(moving, moving_affine)
     with tempfile.TemporaryDirectory(prefix="cereflow-") as folder:
         start: Any = ["identity"]
         if initial is not None:
@@ -119,8 +119,8 @@ def deform(
     ants.config.set_ants_deterministic(True, seed + 1)
     with tempfile.TemporaryDirectory(prefix="cereflow-") as folder:
         result = ants.registration(
-            fixed=_to_ants(fixed, fixed_affine),
-            moving=_to_ants(moving, moving_affine),
+            fixed=to_ants(fixed, fixed_affine),
+            moving=to_ants(moving, moving_affine),
             type_of_transform="SyN",
             outprefix=f"{folder}/",
         )
@@ -134,6 +134,17 @@ def deform(
     )
 
 
+def likeness(one: Array, other: Array, affine: Array) -> float:
+    """Return the mutual information of two images on one grid, nats; larger is more alike.
+
+    Mattes 2003, doi:10.1109/TMI.2003.809072.
+    """
+    import ants
+
+    pair = (to_ants(image, affine) for image in (one, other))
+    return -float(ants.image_similarity(*pair, metric_type="MattesMutualInformation"))
+
+
 def _read_displacement(path: str) -> tuple[NDArray[np.float32], Array]:
     """Return a displacement field (x, y, z, 3) in RAS+ mm and the matrix of its grid."""
     import nibabel as nib
@@ -143,7 +154,8 @@ def _read_displacement(path: str) -> tuple[NDArray[np.float32], Array]:
     return field * np.array([-1, -1, 1], dtype=np.float32), image.affine
 
 
-def _to_ants(data: Array, affine: Array) -> Any:
+def to_ants(data: Array, affine: Array) -> Any:
+    """Return an image of ANTs, which counts millimetres to the left and back."""
     import ants
 
     lps = _LPS @ affine
@@ -166,6 +178,18 @@ def _read_itk(path: str) -> Array:
     lps[:3, :3] = matrix
     lps[:3, 3] = np.asarray(itk.parameters[9:12]) + centre - matrix @ centre
     return _LPS @ lps @ _LPS
+
+
+def write_displacement(world: PointMap, shape: Sequence[int], affine: Array, path: Path) -> None:
+    """Write a deformation as ITK's displacement field on a grid, a NIfTI image of vectors."""
+    import nibabel as nib
+
+    grid = np.indices(tuple(shape), dtype=np.float64)
+    points = transform(affine, grid)
+    moved = np.moveaxis(world.apply(points) - points, 0, -1) * [-1, -1, 1]
+    image = nib.Nifti1Image(moved[:, :, :, None].astype(np.float32), affine)
+    image.header.set_intent("vector")
+    nib.save(image, path)
 
 
 def write_itk(matrix: Array, path: Path) -> None:

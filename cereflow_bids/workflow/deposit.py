@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,10 @@ import numpy as np
 
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.run import AslRun
-from cereflow_bids.imaging.registration import write_itk
-from cereflow_bids.imaging.resampling import resample
-from cereflow_bids.imaging.standard_space import downsample
-from cereflow_bids.resources import TEMPLATE_SPACE, template
 from cereflow_bids.workflow.atlases import Regional, deposit_atlases
 from cereflow_bids.workflow.images import load, load_labels, load_mask
+from cereflow_bids.workflow.spaces import deposit_anatomy, deposit_spaces
 from cereflow_bids.workflow.tables import confounds_table, quality_table
-
-STANDARD_SPACE_MM = 2
 
 
 def deposit(
@@ -30,6 +25,7 @@ def deposit(
     *,
     further: dict[str, str],
     regional: Regional,
+    anatomy: Mapping[str, str],
 ) -> list[Path]:
     """Write every derivative of a run.
 
@@ -47,6 +43,8 @@ def deposit(
         More maps by their key in derivatives_spec/outputs.yaml.
     regional
         The atlases on the grid of the run.
+    anatomy
+        What was made of the T1w image.
 
     Returns
     -------
@@ -75,10 +73,12 @@ def deposit(
     written = [
         *_native_maps(writer, run, paths, record, parts),
         *_further_maps(writer, run, further, record),
-        *_standard_space(writer, run, paths, record),
+        *deposit_spaces(writer, run, paths | {"att": further.get("att", "")}, anatomy, record),
         writer.write_table("confounds", run.stem, confounds),
         writer.write_table("quality", run.stem, quality),
     ]
+    if run.t1w is not None:
+        deposit_anatomy(writer, run.t1w, anatomy)
     maps = {"mask": paths["mask"], "cbf": paths["cbf"], **further}
     sources = {"Sources": record["Sources"]}
     return [*written, *deposit_atlases(writer, run.stem, regional, maps, sources)]
@@ -124,23 +124,3 @@ def _further_maps(
             data, affine = load(path)
             written.append(writer.write_image(key, run.stem, data, affine, record))
     return written
-
-
-def _standard_space(
-    writer: DerivativeWriter, run: AslRun, paths: dict[str, str], record: dict[str, Any]
-) -> list[Path]:
-    """Write maps on the 2 mm template grid and the transform itself."""
-    to_asl = np.load(paths["matrix"])
-    brain, brain_affine = load(template("T1w"))
-    grid, grid_affine = downsample(brain, brain_affine, STANDARD_SPACE_MM)
-    space = {"SpatialReference": f"{TEMPLATE_SPACE}, {STANDARD_SPACE_MM} mm"}
-    written = []
-    for key, name, order in (
-        ("cbf_standard_space", "cbf", 1),
-        ("aslref_standard_space", "aslref", 3),
-    ):
-        if paths[name]:
-            data, affine = load(paths[name])
-            moved = resample(data, affine, grid.shape, grid_affine, world=to_asl, order=order)
-            written.append(writer.write_image(key, run.stem, moved, grid_affine, record | space))
-    return [*written, writer.write_with("transform", run.stem, partial(write_itk, to_asl))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from nipype.pipeline import engine as pe
@@ -10,6 +11,7 @@ from nipype.pipeline import engine as pe
 from cereflow_bids import __version__
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.workflow import interfaces
+from cereflow_bids.workflow.anatomy import NO_ANATOMY, Anatomy
 from cereflow_bids.workflow.settings import Settings
 
 MEMORY_GB = {"motion": 0.9, "reference": 0.9, "standard_space": 0.9, "tissue": 0.9}
@@ -19,13 +21,13 @@ EDGES = (
     ("motion", "reference", ("series",)),
     ("reference", "standard_space", ("aslref", "mask")),
     ("reference", "tissue", ("mask",)),
-    ("standard_space", "tissue", ("matrix",)),
+    ("standard_space", "tissue", ("to_asl", "to_template", "t1w_to_asl")),
     ("motion", "perfusion", ("series",)),
     ("reference", "perfusion", ("m0", "mask")),
     ("tissue", "perfusion", ("gm", "wm", "brain")),
     ("motion", "deposit", ("series", "matrices", ("notes", "motion_notes"))),
     ("reference", "deposit", ("m0", "aslref", "mask", ("notes", "reference_notes"))),
-    ("standard_space", "deposit", ("matrix",)),
+    ("standard_space", "deposit", ("to_asl", "t1w_to_asl", ("notes", "space_notes"))),
     ("tissue", "deposit", ("gm", "wm", "brain", "labels", "coverage")),
     (
         "perfusion",
@@ -33,6 +35,7 @@ EDGES = (
         ("deltam", "cbf", "cbf_standard_error", "cbf_relative", "m0map", "further", "record"),
     ),
 )
+WITH_ANATOMY = ("standard_space", "tissue", "deposit")
 WHOLE = "participants"
 STEPS = {
     "motion": interfaces.Motion,
@@ -59,9 +62,27 @@ def participant_graph(
         What the user chose.
     """
     whole = pe.Workflow(WHOLE, base_dir=str(settings.work_dir))
+    heads: dict[Path, pe.Node] = {}
     for run in runs:
-        whole.add_nodes([run_graph(run, fingerprints[run.stem], settings)])
+        graph = run_graph(run, fingerprints[run.stem], settings)
+        whole.add_nodes([graph])
+        if run.t1w is not None:
+            head = heads.setdefault(run.t1w, _anatomy_node(run.t1w, settings))
+            names = [f"{name}.anatomy" for name in WITH_ANATOMY]
+            whole.connect([(head, graph, [("anatomy", name) for name in names])])
     return whole
+
+
+def _anatomy_node(t1w: Path, settings: Settings) -> pe.Node:
+    node = pe.Node(Anatomy(), name=identifier(t1w.name.partition(".")[0]), mem_gb=1.5)
+    node.inputs.trait_set(
+        t1w=str(t1w),
+        seed=settings.science.seed,
+        version=__version__,
+        threads=settings.omp_nthreads,
+    )
+    node.n_procs = settings.omp_nthreads
+    return node
 
 
 def run_graph(run: AslRun, fingerprint: str, settings: Settings) -> pe.Workflow:
@@ -75,6 +96,9 @@ def run_graph(run: AslRun, fingerprint: str, settings: Settings) -> pe.Workflow:
     }
     nodes = {name: _node(name, common) for name in STEPS}
     nodes["deposit"].inputs.fingerprint = fingerprint
+    if run.t1w is None:
+        for name in WITH_ANATOMY:
+            nodes[name].inputs.anatomy = NO_ANATOMY
     for name in ("tissue", "deposit"):
         nodes[name].inputs.atlases = settings.atlases
     # Only brain extraction makes use of threads; registration needs one to repeat its bits.

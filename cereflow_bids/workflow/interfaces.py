@@ -115,10 +115,14 @@ class Reference(Step):
 class _StandardSpaceIn(_Inputs):
     aslref = traits.File(exists=True, mandatory=True)
     mask = traits.File(exists=True, mandatory=True)
+    anatomy = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
 
 
 class _StandardSpaceOut(TraitedSpec):
-    matrix = traits.Str()
+    to_asl = traits.Str()
+    to_template = traits.Str()
+    t1w_to_asl = traits.Str()
+    notes = traits.Str()
 
 
 class StandardSpace(Step):
@@ -130,13 +134,21 @@ class StandardSpace(Step):
     def _work(self, folder: Path) -> dict[str, Any]:
         inputs = self.inputs
         return steps.standard_space(
-            inputs.run, inputs.science, folder, aslref=inputs.aslref, mask=inputs.mask
+            inputs.run,
+            inputs.science,
+            folder,
+            aslref=inputs.aslref,
+            mask=inputs.mask,
+            anatomy=inputs.anatomy,
         )
 
 
 class _TissueIn(_Inputs):
     mask = traits.File(exists=True, mandatory=True)
-    matrix = traits.File(exists=True, mandatory=True)
+    to_asl = traits.File(exists=True, mandatory=True)
+    to_template = traits.File(exists=True, mandatory=True)
+    t1w_to_asl = traits.Str(mandatory=True)
+    anatomy = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
     atlases = traits.Any(mandatory=True, desc="tuple of Atlas")
 
 
@@ -161,7 +173,8 @@ class Tissue(Step):
             inputs.science,
             folder,
             mask=inputs.mask,
-            matrix=inputs.matrix,
+            space={key: getattr(inputs, key) for key in ("to_asl", "to_template", "t1w_to_asl")},
+            anatomy=inputs.anatomy,
             atlases=inputs.atlases,
         )
 
@@ -203,7 +216,8 @@ class Perfusion(Step):
 
 
 DEPOSITED = (
-    *("series", "matrices", "m0", "aslref", "mask", "matrix", "gm", "wm", "brain"),
+    *("series", "matrices", "m0", "aslref", "mask", "gm", "wm", "brain"),
+    *("to_asl", "t1w_to_asl"),
     *(
         "deltam",
         "cbf",
@@ -218,6 +232,8 @@ DEPOSITED = (
 class _DepositIn(_Inputs):
     motion_notes = traits.File(exists=True, mandatory=True)
     reference_notes = traits.File(exists=True, mandatory=True)
+    space_notes = traits.File(exists=True, mandatory=True)
+    anatomy = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
     further = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
     atlases = traits.Any(mandatory=True, desc="tuple of Atlas")
     labels = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
@@ -247,13 +263,21 @@ class Deposit(Step):
         out_dir = Path(inputs.out_dir)
         notes = [
             note
-            for source in (inputs.motion_notes, inputs.reference_notes)
+            for source in (inputs.motion_notes, inputs.reference_notes, inputs.space_notes)
             for note in json.loads(Path(source).read_text(encoding="utf-8"))
         ]
         paths = {name: getattr(inputs, name) for name in DEPOSITED}
         regional = Regional(inputs.atlases, inputs.labels, inputs.coverage)
         further = inputs.further
-        written = deposit(inputs.run, out_dir, paths, notes, further=further, regional=regional)
+        written = deposit(
+            inputs.run,
+            out_dir,
+            paths,
+            notes,
+            further=further,
+            regional=regional,
+            anatomy=inputs.anatomy,
+        )
         outputs = [str(path.relative_to(out_dir)) for path in written]
         record = json.loads(Path(inputs.record).read_text(encoding="utf-8"))
         refusal = record.get("Refused", "")

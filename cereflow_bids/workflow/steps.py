@@ -174,7 +174,7 @@ def tissue(
     to_asl, to_template = load_map(space["to_asl"]), load_map(space["to_template"])
     if space["t1w_to_asl"]:
         world: Any = np.linalg.inv(_matrix(space["t1w_to_asl"]))
-        images = {name: load(anatomy[name]) for name in ("gm", "wm", "brain")}
+        images: dict[str, Any] = {name: load(anatomy[name]) for name in ("gm", "wm", "brain")}
     else:
         world = to_template
         brain, own = load(template("T1w"))
@@ -188,9 +188,7 @@ def tissue(
         )
         for name, (image, own) in images.items()
     }
-    return fractions | bring_atlases(
-        atlases, mask, folder, to_template=to_template, to_asl=to_asl
-    )
+    return fractions | bring_atlases(atlases, mask, folder, to_template=to_template, to_asl=to_asl)
 
 
 PERFUSION_IMAGES = ("series", "m0", "mask", "gm", "wm", "brain")
