@@ -49,9 +49,7 @@ def scene(m0_type="Included"):
 def quantified(reference, *, of=None, **choices):
     run, series, m0, mask, tissues = of or scene()
     science = Science(m0_reference=reference, **choices)
-    return quantify(
-        run, series, m0, mask, voxel_size=(3, 3, 5), science=science, tissues=tissues
-    )
+    return quantify(run, series, m0, mask, voxel_size=(3, 3, 5), science=science, tissues=tissues)
 
 
 @pytest.mark.parametrize(("reference", "voxels"), [("csf", 4 * 4 * 12), ("wm", 240 * 12)])

@@ -42,9 +42,9 @@ def user_atlases(paths: Sequence[Path]) -> tuple[Atlas, ...]:
         atlas = user_atlas(path)
         if atlas.name in (*PACKAGED, *(other.name for other in atlases)):
             raise _wrong(
-                f"there is an atlas of the name {atlas.name} already.",
+                f"there is an atlas of the name {atlas.name} already",
                 path,
-                "rename the file: the name is what follows atlas- in it.",
+                "rename the file: the name is what follows atlas- in it",
             )
         atlases.append(atlas)
     return tuple(atlases)
@@ -65,17 +65,17 @@ def user_atlas(path: Path) -> Atlas:
 
 def _name(path: Path) -> str:
     if not path.name.endswith((".nii", ".nii.gz")):
-        raise _wrong("this is no NIfTI file.", path, "give a file that ends in .nii or .nii.gz.")
+        raise _wrong("this is no NIfTI file", path, "give a file that ends in .nii or .nii.gz")
     if not path.is_file():
-        raise _wrong("there is no such file.", path, "check the path.")
+        raise _wrong("there is no such file", path, "check the path")
     stem = path.name.partition(".nii")[0]
     found = re.search(r"(?:^|_)atlas-([A-Za-z0-9]+)(?:_|$)", stem)
     name = found.group(1) if found else stem.removesuffix("_dseg")
     if not (name.isascii() and name.isalnum()):
         raise _wrong(
-            f"{name!r} cannot be the name of an atlas: letters and digits only.",
+            f"{name!r} cannot be the name of an atlas: letters and digits only",
             path,
-            "call the file atlas-<name>_dseg.nii.gz.",
+            "call the file atlas-<name>_dseg.nii.gz",
         )
     return name
 
@@ -86,9 +86,9 @@ def _table_of(path: Path, name: str) -> Path:
         if (path.parent / table).is_file():
             return path.parent / table
     raise _wrong(
-        "the atlas has no table of names.",
+        "the atlas has no table of names",
         path,
-        f"put {' or '.join(dict.fromkeys(tables))} beside it, with the columns index and name.",
+        f"put {' or '.join(dict.fromkeys(tables))} beside it, with the columns index and name",
     )
 
 
@@ -99,21 +99,21 @@ def _read_labels(path: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         image: Any = nib.load(path)
         values = np.asarray(image.dataobj)
     except (OSError, EOFError, ValueError, nib.filebasedimages.ImageFileError) as error:
-        raise _wrong(f"it cannot be read ({error}).", path, "give a whole NIfTI file.") from error
+        raise _wrong(f"it cannot be read ({error})", path, "give a whole NIfTI file") from error
     if values.ndim == 4 and values.shape[3] == 1:
         values = values[..., 0]
     if values.ndim != 3:
         raise _wrong(
-            f"it has {values.ndim} dimensions.",
+            f"it has {values.ndim} dimensions",
             path,
-            "give one volume of labels; probability maps are no labels.",
+            "give one volume of labels; probability maps are no labels",
         )
     whole = np.isfinite(values).all() and (values == np.round(values)).all()
     if not whole or values.min() < 0 or values.max() > MAX_LABEL or not values.any():
         raise _wrong(
-            "its values are no labels.",
+            "its values are no labels",
             path,
-            f"give whole numbers from 0 (background) to {MAX_LABEL}, and some above 0.",
+            f"give whole numbers from 0 (background) to {MAX_LABEL}, and some above 0",
         )
     return values.astype(np.int64), image.affine
 
@@ -124,44 +124,44 @@ def _read_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise _wrong(f"it cannot be read ({error}).", path, "give a TSV file, UTF-8.") from error
+        raise _wrong(f"it cannot be read ({error})", path, "give a TSV file, UTF-8") from error
     missing = [column for column in ("index", "name") if column not in table]
     if missing:
         raise _wrong(
-            f"the table lacks the column {' and '.join(missing)}.",
+            f"the table lacks the column {' and '.join(missing)}",
             path,
-            "columns are separated by tabs, and the first row has their names.",
+            "columns are separated by tabs, and the first row has their names",
         )
     if not table["index"].str.fullmatch(r"[0-9]{1,7}").all():
-        raise _wrong("the column index has something that is no label.", path, _WHOLE)
+        raise _wrong("the column index has something that is no label", path, _WHOLE)
     if "hemisphere" in table and not table["hemisphere"].isin(SIDES).all():
-        raise _wrong("hemisphere must be L, R or n/a.", path, "write it so, or leave it out.")
+        raise _wrong("hemisphere must be L, R or n/a", path, "write it so, or leave it out")
     return table.assign(index=table["index"].astype(int))
 
 
-_WHOLE = "write one whole number above 0 for each region, and leave out the background."
+_WHOLE = "write one whole number above 0 for each region, and leave out the background"
 
 
 def _check_names(regions: pd.DataFrame, labels: NDArray[np.int64], path: Path) -> None:
     if regions.empty or (regions["index"] < 1).any() or regions["index"].duplicated().any():
-        raise _wrong("labels must be above 0 and stand in the table once.", path, _WHOLE)
+        raise _wrong("labels must be above 0 and stand in the table once", path, _WHOLE)
     if (regions["name"].str.strip() == "").any():
-        raise _wrong("a region has no name.", path, "give every region a name.")
+        raise _wrong("a region has no name", path, "give every region a name")
     sided = ["name", "hemisphere"] if "hemisphere" in regions else ["name"]
     twice = regions.loc[regions.duplicated(sided), "name"]
     if not twice.empty:
         raise _wrong(
-            f"several regions have the name {twice.iloc[0]!r} on the same side.",
+            f"several regions have the name {twice.iloc[0]!r} on the same side",
             path,
-            "give them names of their own; only L and R of a pair share one.",
+            "give them names of their own; only L and R of a pair share one",
         )
     unnamed = sorted(set(np.flatnonzero(np.bincount(labels.ravel()))) - {0, *regions["index"]})
     if unnamed:
         shown = ", ".join(str(label) for label in unnamed[:5])
         raise _wrong(
-            f"{len(unnamed)} labels of the image are not in the table (such as {shown}).",
+            f"{len(unnamed)} labels of the image are not in the table (such as {shown})",
             path,
-            "add a row for each.",
+            "add a row for each",
         )
 
 
@@ -171,9 +171,9 @@ def _check_sidecar(path: Path) -> None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise _wrong(f"it is no JSON ({error}).", path, "mend it, or take it away.") from error
+        raise _wrong(f"it is no JSON ({error})", path, "mend it, or take it away") from error
     if not isinstance(content, dict):
-        raise _wrong("a JSON object was expected.", path, "mend it, or take it away.")
+        raise _wrong("a JSON object was expected", path, "mend it, or take it away")
 
 
 def _check_place(labels: NDArray[np.int64], affine: NDArray[np.float64], path: Path) -> None:
@@ -189,12 +189,12 @@ def _check_place(labels: NDArray[np.int64], affine: NDArray[np.float64], path: P
     share = inside[tuple(nearest[:, on_grid])].sum() / len(places)
     if share < MIN_IN_BRAIN:
         raise _wrong(
-            f"only {100 * share:.0f} % of its labels lie in the brain of {TEMPLATE_SPACE}.",
+            f"only {100 * share:.0f} % of its labels lie in the brain of {TEMPLATE_SPACE}",
             path,
             f"give an atlas in that space, with a header that says so; {TEMPLATE_SPACE} has its "
-            "origin at the anterior commissure and x to the right.",
+            "origin at the anterior commissure and x to the right",
         )
 
 
 def _wrong(what: str, path: Path, fix: str) -> UsageError:
-    return UsageError(f"--atlas: {what}", where=str(path), fix=fix)
+    return UsageError(f"--atlas: {what}.", where=str(path), fix=f"{fix}.")
