@@ -123,6 +123,19 @@ def test_partial_volume_correction_gives_back_pure_tissue():
     assert not pure_gm[~MASK].any()
 
 
+def test_ge_product_equation_is_refused_for_pulsed_labelling():
+    pulsed = {
+        "ArterialSpinLabelingType": "PASL", "BolusCutOffFlag": True, "BolusCutOffDelayTime": 0.7,
+        "LabelingDuration": None,
+    }  # fmt: skip
+    run = asl_run.run_of(("deltam", "m0scan"), 1.8, SHAPE, **pulsed)
+    with pytest.raises(InputError, match="PCASL"):
+        quantify(
+            run, series()[..., :2], M0, MASK, voxel_size=(3, 3, 3), tissues=TISSUES,
+            science=Science(quantification="ge-product"),
+        )  # fmt: skip
+
+
 def test_options_without_effect_on_a_run_are_named():
     one = quantified(series(spoil=False), kinetic_model="full")
     assert any("--kinetic-model full was not applied" in note for note in one.notes)

@@ -97,9 +97,10 @@ def _pasl(labeling: Labeling, delay: ArrayLike) -> Equation:
 
 
 def _ge_product(run: AslRun, delay: ArrayLike) -> Equation:
-    if not run.volumes("deltam") or run.calibration.source != "included":
+    measured = run.volumes("deltam") and run.labeling.kind == "PCASL"
+    if not measured or run.calibration.source != "included":
         raise InputError(
-            "--quantification ge-product needs a GE series of perfusion-weighted and proton "
+            "--quantification ge-product needs a GE PCASL series of perfusion-weighted and proton "
             "density volumes.",
             where=run.source,
             fix="use --quantification consensus.",
