@@ -137,6 +137,12 @@ def call_at_work(folder: Path, name: str) -> Call | None:
     return _living(folder, token) if token else None
 
 
+def calls_at_work(folder: Path) -> int:
+    """Return the number of living calls, this one included."""
+    found = (_living(folder, record.stem) for record in folder.glob("[!.]*.json"))
+    return sum(call is not None for call in found)
+
+
 def _beat(record: Path, over: threading.Event) -> None:
     while not over.wait(BEAT_SECONDS):
         # A disk that is away for a moment is no reason to stop.

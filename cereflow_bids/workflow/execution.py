@@ -151,6 +151,8 @@ def _configure(settings: Settings) -> None:
                 "stop_on_first_crash": str(settings.stop_on_first_crash).lower(),
                 "hash_method": "content",
                 "check_version": "false",
+                # Pages on the graph, which calls that share a work folder would write at once.
+                "create_report": "false",
             }
         }
     )

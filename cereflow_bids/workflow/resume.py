@@ -9,10 +9,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 from cereflow_bids.atomic import name_of_leftover
+from cereflow_bids.bids.calls import calls_at_work
 from cereflow_bids.bids.derivatives import DerivativeWriter
+from cereflow_bids.bids.overview import CALLS
 from cereflow_bids.bids.spec import output_specs
 
 REPORTS = ("report_html", "report_pdf")
+SHARED = ("dataset_description.json", ".bidsignore")
 
 
 def discard_damaged_results(folder: Path) -> list[Path]:
@@ -69,7 +72,8 @@ def remove_leftovers(participants: Collection[str], out_dir: Path) -> None:
     Parameters
     ----------
     participants
-        Labels without prefix; no other call may be at work on them.
+        Labels without prefix; no other call may be at work on them. What all participants share
+        is looked after where this call is the only one.
     out_dir
         Derivatives folder.
     """
@@ -77,9 +81,12 @@ def remove_leftovers(participants: Collection[str], out_dir: Path) -> None:
     found = [path for folder in shared for path in folder.glob(".*")]
     for participant in participants:
         found += (out_dir / f"sub-{participant}").rglob(".*")
+    # Asked after the files were listed: a call that comes later cannot have written one of them.
+    alone = calls_at_work(out_dir.joinpath(*CALLS)) == 1
     for path in found:
-        name = re.match(r"sub-([^_.]+)", name_of_leftover(path) or "")
-        if name and name[1] in participants:
+        name = name_of_leftover(path) or ""
+        label = re.match(r"sub-([^_.]+)", name)
+        if (label and label[1] in participants) or (name in SHARED and alone):
             path.unlink(missing_ok=True)
 
 
