@@ -102,7 +102,7 @@ def enable(
 
 def _outside(repeats: ArrayLike, data: TissueRepeats) -> Float:
     """Return the voxels outside the mask (w, p), finite and not all zero."""
-    outer: Float = np.asarray(repeats, dtype=np.float64)[~data.mask]
+    outer: Float = np.asarray(repeats)[~data.mask].astype(np.float64)
     used = outer[:, data.kept]
     outer = outer[np.isfinite(used).all(axis=1) & (used != 0).any(axis=1)]
     if data.kept.any() and (len(outer) < 2 or not (outer[:, data.kept].std(axis=0) > 0).all()):

@@ -101,7 +101,7 @@ def tissue_repeats(
     ValueError
         If shapes differ, or no voxel of the mask is grey matter.
     """
-    series, inside = np.asarray(repeats, dtype=np.float64), np.asarray(mask, dtype=bool)
+    series, inside = np.asarray(repeats), np.asarray(mask, dtype=bool)
     tissues = [np.asarray(t, dtype=np.float64) for t in (gm, wm, csf)]
     if series.ndim != 4 or series.shape[3] == 0:
         raise ValueError(f"repeats have shape {series.shape}: need (x, y, z, p), p at least 1")
@@ -111,7 +111,7 @@ def tissue_repeats(
     grey = fractions[:, 0] > PURE_TISSUE
     if not grey.any():
         raise ValueError(f"no voxel in the mask has a grey matter fraction above {PURE_TISSUE}")
-    values = series[inside]
+    values = series[inside].astype(np.float64)
     values[~np.isfinite(values)] = np.nan
     share = np.isfinite(values[grey]).mean(axis=0)
     reasons = {

@@ -27,6 +27,8 @@ _UNUSUAL = 1e-4
 """Chance that noise alone gives a voxel a variance that calls for the prior."""
 
 _ITERATIONS = 30
+_CHUNK = 20_000
+"""Voxels at a time: each iteration needs several times the memory of their repeats."""
 
 
 def scrub(
@@ -69,8 +71,12 @@ def scrub(
     prior = _structure(data, finite_mean(values), mu, whole)
     theta = finite_mean(values)
     # Voxels that lack a repeat have no comparable variance: they keep their plain mean.
-    theta[whole], share = _robust_mean(values[whole], mu[whole], prior[whole])
-    weights[good.kept] = share.mean(axis=0)
+    index, total = np.flatnonzero(whole), np.zeros(count)
+    for start in range(0, index.size, _CHUNK):
+        part = index[start : start + _CHUNK]
+        theta[part], share = _robust_mean(values[part], mu[part], prior[part])
+        total += share.sum(axis=0)
+    weights[good.kept] = total / index.size
     return replace(good, mean=data.on_grid(theta), weights=weights)
 
 

@@ -106,7 +106,9 @@ def average(
     means, errors, repeats, rejected = [], [], [], []
     for number, delay in enumerate(found.delays):
         members = np.asarray(found.members(number))
-        result = _judge(run, found.values[..., members], mask, delay, science, scale, tissues)
+        # They stand together: no copy of what may be all of the series.
+        values = found.values[..., members[0] : members[-1] + 1]
+        result = _judge(run, values, mask, delay, science, scale, tissues)
         kept = members[result.kept]
         if not kept.size:
             raise InputError(
@@ -114,7 +116,8 @@ def average(
                 where=run.source,
                 fix="look at the volumes of the series.",
             )
-        mean, error = _mean(found.values[..., kept], result, scale, science)
+        values = values if result.kept.all() else values[..., result.kept]
+        mean, error = _mean(values, result, scale, science)
         means.append(mean)
         errors.append(error)
         repeats.append(int(kept.size))
@@ -194,8 +197,9 @@ def _without_data(values: Float, mask: Bool) -> dict[int, str]:
 
 
 def _over(values: Float, scale: ArrayLike) -> Float:
-    divisor = np.broadcast_to(np.asarray(scale, dtype=np.float64), values.shape[:3])[..., None]
-    ratio = np.full(values.shape, np.nan)
+    # All differences at once: in their own precision, as memory is short.
+    divisor = np.broadcast_to(np.asarray(scale, values.dtype), values.shape[:3])[..., None]
+    ratio = np.full(values.shape, np.nan, values.dtype)
     np.divide(values, divisor, out=ratio, where=divisor > 0)
     return ratio
 
