@@ -4,13 +4,21 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from cereflow_bids.cli.cereflow import main
 from cereflow_bids.errors import UsageError
 from cereflow_bids.regions.atlas import packaged_atlas
 from cereflow_bids.regions.user_atlas import user_atlases
+from cereflow_bids.workflow.plan import _fingerprint
+from cereflow_bids.workflow.settings import Settings
 
 AFFINE = np.diag([4.0, 4, 4, 1])
 AFFINE[:3, 3] = (-80, -100, -60)
 TABLE = "index\tname\themisphere\n1\tfront\tL\n2\tfront\tR\n"
+
+
+def fingerprint(settings):
+    """Return the digest of some run with these settings."""
+    return _fingerprint("a run", settings)
 
 
 def cubes():
@@ -84,3 +92,22 @@ def test_a_packaged_atlas_under_another_name_is_accepted(tmp_path):
     (tmp_path / "atlas-Own_dseg.tsv").write_bytes(known.table.read_bytes())
     (atlas,) = user_atlases([tmp_path / "atlas-Own.nii.gz"])
     assert atlas.regions().equals(known.regions())
+
+
+def test_the_command_refuses_an_atlas_before_anything_runs(tmp_path, capsys):
+    bids, out = tmp_path / "bids", tmp_path / "out"
+    bids.mkdir()
+    assert main([str(bids), str(out), "participant", "--atlas", str(bids / "no.nii.gz")]) == 2
+    assert "--atlas: there is no such file" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_a_run_is_done_again_when_an_atlas_is_new_or_another(write, tmp_path):
+    folders = dict.fromkeys(("bids_dir", "out_dir", "work_dir"), tmp_path)
+    plain = fingerprint(Settings(**folders))
+    given = [
+        fingerprint(Settings(**folders, atlases=user_atlases([write(table=table)])))
+        for table in (TABLE, TABLE.replace("front", "back"))
+    ]
+    assert len({plain, *given}) == 3
+    assert fingerprint(Settings(**folders)) == plain
