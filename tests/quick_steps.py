@@ -43,8 +43,11 @@ def dataset(folder: Path, labels: tuple[str, ...] = ("01",)) -> Path:
     }
     volumes = np.random.default_rng(1).uniform(50, 100, (6, 6, 4, 3)).astype(np.float32)
     for label in labels:
+        anat = folder / f"sub-{label}" / "anat"
+        anat.mkdir(parents=True)
+        nib.save(nib.Nifti1Image(volumes[..., 0], np.eye(4)), anat / f"sub-{label}_T1w.nii.gz")
         perf = folder / f"sub-{label}" / "perf"
-        perf.mkdir(parents=True)
+        perf.mkdir()
         nib.save(nib.Nifti1Image(volumes, np.eye(4) * 3), perf / f"sub-{label}_asl.nii.gz")
         (perf / f"sub-{label}_asl.json").write_text(json.dumps(sidecar))
         table = "volume_type\nm0scan\ncontrol\nlabel\n"
@@ -55,7 +58,7 @@ def dataset(folder: Path, labels: tuple[str, ...] = ("01",)) -> Path:
 def quicken(journal: Path) -> None:
     """Replace what steps and report compute; `journal` gets a line for each that is done."""
     from cereflow_bids.report import participant
-    from cereflow_bids.workflow import interfaces
+    from cereflow_bids.workflow import anatomy, interfaces
 
     def note(*words: str) -> None:
         with journal.open("a") as lines:
@@ -92,6 +95,16 @@ def quicken(journal: Path) -> None:
         ]
         return paths[0], paths[1]
 
+    def head(t1w: Path, folder: Path, **_choices: int) -> dict[str, str]:
+        run = t1w.name.partition("_")[0]
+        note("begin", run, "Anatomy")
+        made = {name: folder / f"{name}.txt" for name in anatomy.NO_ANATOMY}
+        for name, path in made.items():
+            path.write_text(f"{name} of {hashlib.sha256(t1w.read_bytes()).hexdigest()}\n" * 50)
+        note("end", run, "Anatomy")
+        return {name: str(path) for name, path in made.items()}
+
+    anatomy.prepare = head
     for step in interfaces.Step.__subclasses__():
         step._work = deposit if step is interfaces.Deposit else work
     participant.build_participant_report = report

@@ -149,6 +149,7 @@ def rejected(bids: Path, database: Path | None = None) -> dict[str, Rejected]:
         "sub-01/perf/sub-01_m0scan.nii.gz",
         "sub-01/perf/sub-01_m0scan.json",
         "sub-01/sub-01_asl.json",
+        "sub-01/anat/sub-01_T1w.nii.gz",
     ],
 )
 def test_what_was_not_fetched_is_told_with_the_command_that_fetches_it(

@@ -18,6 +18,7 @@ from cereflow_bids.bids.reactivity_record import ReactivityRecord, write_reactiv
 from cereflow_bids.bids.status import Status, read_statuses, write_status
 from cereflow_bids.cli.status import main
 from cereflow_bids.errors import PendingError
+from cereflow_bids.workflow.anatomy import Anatomy
 from cereflow_bids.workflow.progress import recording
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "processing.md"
@@ -209,6 +210,24 @@ def test_the_record_follows_steps_that_are_handed_over_and_not_begun(tmp_path):
     assert record() == ("failed", "C")
     assert heard == ["start", "end", "start", "start", "end", "exception", "start"]
     tell(SimpleNamespace(inputs=SimpleNamespace(), fullname="reports.sub_01"), "start")
+
+
+def test_all_runs_of_a_t1w_image_are_told_that_it_is_at_work(tmp_path):
+    runs = ["sub-01_run-1", "sub-01_run-2"]
+    for run in runs:
+        write(tmp_path, run, "waiting")
+    head = Node("sub-01", Anatomy(out_dir=str(tmp_path), runs=runs))
+    head.inputs = SimpleNamespace(t1w="t1w", runs=runs)
+    tell = recording(lambda node, status: None, tmp_path)
+    tell(head, "start")
+    assert [status.state for status in read_statuses(tmp_path)] == ["queued"] * 2
+    head.interface._tell(state="running")
+    write(tmp_path, runs[0], "failed")
+    head.interface._tell(state="running")
+    told = {status.run: (status.state, status.step) for status in read_statuses(tmp_path)}
+    assert told == {runs[0]: ("failed", ""), runs[1]: ("running", "Anatomy")}
+    tell(head, "end")
+    assert [status.state for status in read_statuses(tmp_path)] == ["failed", "waiting"]
 
 
 # -- who is at work ------------------------------------------------------------------------------

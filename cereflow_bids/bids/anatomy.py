@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cereflow_bids.bids.annex import require_content
+
 if TYPE_CHECKING:
     from bids import BIDSLayout
     from bids.layout import BIDSFile
@@ -53,4 +55,5 @@ def find_t1w(layout: BIDSLayout, run: BIDSFile) -> tuple[Path | None, str]:
             f"Of {len(rivals)} T1w images {chosen.filename} was used; a filter file or "
             "--ignore t1w decides otherwise."
         )
+    require_content(Path(chosen.path), chosen.relpath)
     return Path(chosen.path), " ".join(notes)

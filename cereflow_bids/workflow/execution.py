@@ -26,7 +26,13 @@ from cereflow_bids.bids.status import (
 )
 from cereflow_bids.errors import PendingError
 from cereflow_bids.workflow.claiming import left_out, taken
-from cereflow_bids.workflow.graph import WHOLE, identifier, participant_graph, report_graph
+from cereflow_bids.workflow.graph import (
+    WHOLE,
+    anatomy_name,
+    identifier,
+    participant_graph,
+    report_graph,
+)
 from cereflow_bids.workflow.interfaces import told
 from cereflow_bids.workflow.plan import Plan, present_plan
 from cereflow_bids.workflow.plugin import ResilientMultiProc
@@ -94,6 +100,8 @@ def _prepare(plan: Plan, settings: Settings) -> None:
         write_status(settings.out_dir, Status(run.stem, run.participant, "waiting"))
         remove_outputs(run.stem, settings.out_dir)
         discard_damaged_results(settings.work_dir / WHOLE / identifier(run.stem))
+        if run.t1w is not None:
+            discard_damaged_results(settings.work_dir / WHOLE / anatomy_name(run.t1w))
     for one in plan.rejected:
         write_status(settings.out_dir, _rejection(one))
         remove_outputs(one.stem, settings.out_dir)

@@ -68,15 +68,18 @@ def participant_graph(
         whole.add_nodes([graph])
         if run.t1w is not None:
             head = heads.setdefault(run.t1w, _anatomy_node(run.t1w, settings))
+            head.inputs.runs = [*head.inputs.runs, run.stem]
             names = [f"{name}.anatomy" for name in WITH_ANATOMY]
             whole.connect([(head, graph, [("anatomy", name) for name in names])])
     return whole
 
 
 def _anatomy_node(t1w: Path, settings: Settings) -> pe.Node:
-    node = pe.Node(Anatomy(), name=identifier(t1w.name.partition(".")[0]), mem_gb=1.5)
+    node = pe.Node(Anatomy(), name=anatomy_name(t1w), mem_gb=1.5)
     node.inputs.trait_set(
         t1w=str(t1w),
+        runs=[],
+        out_dir=str(settings.out_dir),
         seed=settings.science.seed,
         version=__version__,
         threads=settings.omp_nthreads,
@@ -123,6 +126,11 @@ def report_graph(runs_of: Mapping[str, Sequence[str]], settings: Settings) -> pe
         node.overwrite = True
         whole.add_nodes([node])
     return whole
+
+
+def anatomy_name(t1w: Path) -> str:
+    """Return the name of the node that prepares a T1w image."""
+    return identifier(t1w.name.partition(".")[0])
 
 
 def identifier(stem: str) -> str:

@@ -70,19 +70,26 @@ def recording(listener: Listener, out_dir: Path) -> Listener:
     handed_over: defaultdict[str, set[str]] = defaultdict(set)
 
     def note(node: Any, status: str) -> None:
-        run = getattr(node.inputs, "run", None)
-        if run is not None:
-            steps = handed_over[run.stem]
+        for stem in _stems(node):
+            steps = handed_over[stem]
             alone = not steps - {node.fullname}
             (steps.add if status == "start" else steps.discard)(node.fullname)
             if alone and status in ("start", "end"):
                 state: State = "queued" if status == "start" else "waiting"
                 # A full disk is the steps' own business to report.
                 with contextlib.suppress(OSError):
-                    _note(out_dir, run.stem, state, type(node.interface).__name__)
+                    _note(out_dir, stem, state, type(node.interface).__name__)
         listener(node, status)
 
     return note
+
+
+def _stems(node: Any) -> list[str]:
+    """Return the run that a node is a step of, or the runs that go with a T1w image."""
+    run = getattr(node.inputs, "run", None)
+    if run is not None:
+        return [run.stem]
+    return list(node.inputs.runs) if hasattr(node.inputs, "t1w") else []
 
 
 def _note(out_dir: Path, stem: str, state: State, step: str) -> None:
@@ -97,9 +104,11 @@ def _plain_lines(node: Any, status: str) -> None:
 
 
 def _label(node: Any) -> str:
-    """``participants.sub_01_run_2.motion`` → ``sub-01 run-2: motion``."""
+    """``participants.sub_01_run_2.motion`` → ``sub-01 run-2: motion``; T1w images likewise."""
     graph, *parts = node.fullname.split(".")
     words = parts[0].split("_")
+    if words[-1] == "T1w":
+        parts = [parts[0], words.pop()]
     entities = " ".join("-".join(pair) for pair in zip(words[::2], words[1::2], strict=False))
     return (
         f"{entities}: {parts[1].replace('_', ' ') if len(parts) > 1 else graph.removesuffix('s')}"

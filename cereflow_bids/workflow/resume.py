@@ -26,7 +26,7 @@ def discard_damaged_results(folder: Path) -> list[Path]:
     Parameters
     ----------
     folder
-        Work folder of one run.
+        Work folder of one run, or of one step.
 
     Returns
     -------
@@ -36,7 +36,7 @@ def discard_damaged_results(folder: Path) -> list[Path]:
     from nipype.utils.filemanip import loadpkl
 
     damaged = []
-    for result in sorted(folder.glob("*/result_*.pklz")):
+    for result in sorted([*folder.glob("*/result_*.pklz"), *folder.glob("result_*.pklz")]):
         try:
             loadpkl(result)
         except Exception:  # noqa: BLE001
