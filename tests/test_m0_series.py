@@ -86,6 +86,16 @@ def test_a_pair_of_m0_volumes_of_one_series_is_averaged():
     assert "M0OwnScale" not in parameters(result)
 
 
+def test_an_m0_of_another_echo_time_is_brought_to_that_of_the_series():
+    context = ("m0scan", "control", "label")
+    run = run_of(context, 1.8, SHAPE, EchoTime=[0.03, 0.01, 0.01])
+    plain, series = scene(context, 1.8, [1, 1, 1])
+    ours, theirs = quantified(run, series), quantified(plain, series)
+    np.testing.assert_allclose(ours.cbf, theirs.cbf * np.exp(-0.02 / 0.05), rtol=1e-6)
+    known = parameters(ours)
+    assert (known["M0EchoTime"], known["EchoTime"], known["T2StarTissue"]) == (0.03, 0.01, 0.05)
+
+
 def test_volumes_of_a_separate_m0_are_averaged_unless_one_is_none():
     head = np.zeros((8, 8, 4))
     head[2:6, 2:6] = 1000

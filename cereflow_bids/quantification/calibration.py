@@ -149,6 +149,8 @@ def _m0_factor(run: AslRun, science: Science) -> tuple[float, list[Parameter]]:
         factor = echo_time_factor(*calibration.echo_times, constants.T2_STAR_TISSUE)
         note = "M0 was multiplied by it"
         used += [
+            Parameter("M0EchoTime", calibration.echo_times[0], "s", SIDECAR),
+            Parameter("EchoTime", calibration.echo_times[1], "s", SIDECAR, "of the ASL images"),
             Parameter("T2StarTissue", constants.T2_STAR_TISSUE, "s", DEFAULT),
             Parameter("M0EchoTimeFactor", round(factor, 4), "", DERIVED, note),
         ]
