@@ -214,3 +214,30 @@ def test_an_image_damaged_behind_its_header_is_told(tmp_path, harm):
     with pytest.raises(InputError, match="damaged") as told:
         load_input(path, "sub-01/perf/x")
     assert told.value.where == "sub-01/perf/x"
+
+
+def test_a_damaged_t1w_image_is_left_out_but_a_full_disk_is_no_damage(tmp_path, monkeypatch):
+    import errno
+
+    import nibabel as nib
+    import numpy as np
+
+    from cereflow_bids.imaging import t1w
+    from cereflow_bids.workflow.anatomy import prepare
+
+    image = tmp_path / "sub-01_T1w.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((9, 9, 9), np.float32), np.eye(4)), image)
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-20])
+    made = prepare(image, tmp_path, seed=0, threads=1)
+    assert made["head"] == ""
+    (note,) = json.loads(Path(made["notes"]).read_text())
+    assert note.startswith("The T1w image was not used: the image is damaged")
+    image.write_bytes(whole)
+
+    def full(*_words, **_choices):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(t1w, "prepare_t1w", full)
+    with pytest.raises(OSError, match="No space"):
+        prepare(image, tmp_path, seed=0, threads=1)
