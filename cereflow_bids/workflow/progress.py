@@ -53,12 +53,12 @@ def progress(total: int, title: str) -> Iterator[Listener]:
         yield advance
 
 
-def recording(listener: Listener, out_dir: Path) -> Listener:
+def recording(listener: Listener, out_dir: Path, *, local: bool = True) -> Listener:
     """Keep the records of runs between their steps, and pass every event on.
 
     A step that runs says so itself, from wherever it runs. Here is known what it cannot know: that
-    it was handed over to a worker or to a cluster's queue and has not begun, or that none of the
-    steps of its run is anywhere.
+    it was handed over to a worker or to a cluster's queue and has not begun, that another one is
+    still there when it ends, or that none of the steps of its run is anywhere.
 
     Parameters
     ----------
@@ -66,19 +66,26 @@ def recording(listener: Listener, out_dir: Path) -> Listener:
         Is told as well.
     out_dir
         Where the records are.
+    local
+        Whether what is handed over begins at once, as on this machine, or may wait in a queue.
     """
-    handed_over: defaultdict[str, set[str]] = defaultdict(set)
+    handed_over: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
     def note(node: Any, status: str) -> None:
         for stem in _stems(node):
-            steps = handed_over[stem]
-            alone = not steps - {node.fullname}
-            (steps.add if status == "start" else steps.discard)(node.fullname)
-            if alone and status in ("start", "end"):
-                state: State = "queued" if status == "start" else "waiting"
-                # A full disk is the steps' own business to report.
-                with contextlib.suppress(OSError):
-                    _note(out_dir, stem, state, type(node.interface).__name__)
+            steps, step = handed_over[stem], type(node.interface).__name__
+            steps.pop(node.fullname, None)
+            others = list(steps.values())
+            if status == "start":
+                steps[node.fullname] = step
+            # A full disk is the steps' own business to report.
+            with contextlib.suppress(OSError):
+                if status == "start" and not others:
+                    _note(out_dir, stem, "queued", step)
+                elif status == "end" and not others:
+                    _note(out_dir, stem, "waiting", step)
+                elif status == "end":
+                    _note(out_dir, stem, "running" if local else "queued", others[0], shown=step)
         listener(node, status)
 
     return note
@@ -92,9 +99,10 @@ def _stems(node: Any) -> list[str]:
     return list(node.inputs.runs) if hasattr(node.inputs, "t1w") else []
 
 
-def _note(out_dir: Path, stem: str, state: State, step: str) -> None:
+def _note(out_dir: Path, stem: str, state: State, step: str, shown: str = "") -> None:
+    """Write a record anew, unless the run has ended or it shows another step than `shown`."""
     known = read_status(out_dir, stem)
-    if known is not None and known.state in UNFINISHED:
+    if known is not None and known.state in UNFINISHED and shown in ("", known.step):
         write_status(out_dir, replace(known, state=state, step=step))
 
 
