@@ -51,6 +51,21 @@ def test_each_delay_is_divided_by_the_m0_of_its_own_series():
     assert any("factor of 4.00" in note for note in changed.notes)
 
 
+def test_relative_perfusion_is_brought_to_one_scale_too():
+    """And the record of the differences says so, not that of M0."""
+    context = BLOCK * 2
+    pulsed = {"ArterialSpinLabelingType": "PASL", "BolusCutOffFlag": False}
+    times = [1.2, 1.2, 0, 1.2, 1.2, 0]
+    _, series = scene(context, times, [1, 1, 1, 2, 2, 2])
+    run = run_of(context, times, SHAPE, **pulsed, LabelingDuration=None)
+    result = quantified(run, series)
+    assert result.cbf is None
+    assert "M0OwnScale" in {p.name for p in result.selection}
+    # Without it the second pair would weigh twice as much; both have the mean M0 now.
+    tissue = np.linspace(0.8, 1.2, SHAPE[0])[:, None, None]
+    np.testing.assert_allclose(result.deltam, 10.5 * tissue * np.ones(SHAPE), rtol=1e-6)
+
+
 def test_series_that_conversion_joined_need_not_be_equally_long():
     context = ("m0scan", *BLOCK[:2], "m0scan", *BLOCK[:2] * 2)
     gains = [1, 1, 1, 3, 3, 3, 3, 3]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cereflow_bids.bids.parameters import Parameter
 from cereflow_bids.bids.run import AslRun, Encoding
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion.differences import pair_volumes, subtract
@@ -33,6 +34,8 @@ class Differences:
         (n,) of each measurement by rising delay, s. The duration is TI1 for PASL, 0 if unknown.
     unpaired
         Volumes that had no partner of their own delay.
+    parameters, notes
+        For the record, of what was done to them besides subtracting.
     """
 
     values: Float
@@ -41,6 +44,8 @@ class Differences:
     delays: tuple[float, ...]
     durations: tuple[float, ...]
     unpaired: tuple[int, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def members(self, measurement: int) -> list[int]:
         """Return the differences of one measurement."""

@@ -35,16 +35,12 @@ class OnOneScale:
     Attributes
     ----------
     found
-        The differences, each divided by its own M0 over the mean M0.
-    parameters, notes
-        For the record.
+        The differences, each divided by its own M0 over the mean M0, with a record of it.
     refusal
         Why there is no absolute CBF; empty where there is.
     """
 
     found: Differences
-    parameters: tuple[Parameter, ...] = ()
-    notes: tuple[str, ...] = ()
     refusal: str = ""
 
 
@@ -155,8 +151,6 @@ def _scaled(found: Differences, ratios: Sequence[float], change: float) -> OnOne
         f"The m0scan volumes differ in brightness by a factor of {change:.2f}, as after a change "
         "of scale between series: each difference was brought to the scale of its own M0."
     )
-    return OnOneScale(
-        replace(found, values=found.values / factors),
-        (Parameter("M0OwnScale", value, "", DERIVED, note),),
-        (told,),
-    )
+    scale = Parameter("M0OwnScale", value, "", DERIVED, note)
+    values = found.values / factors
+    return OnOneScale(replace(found, values=values, parameters=(scale,), notes=(told,)))

@@ -139,19 +139,13 @@ def quantify(
     refusal = run.calibration.refusal or bolus_refusal(run) or scaled.refusal
     refusal = refusal or m0_refusal(run, false_m0)
     if refusal:
-        means = average(run, found, mask, science=science, tissues=tissues)
+        means = average(run, scaled.found, mask, science=science, tissues=tissues)
         return _relative(run, means, mask, refusal, findings, science=science)
     calibrated = calibrate(run, m0, mask, voxel_size=voxel_size, science=science, tissues=tissues)
-    calibrated = replace(
-        calibrated,
-        parameters=(*calibrated.parameters, *scaled.parameters),
-        notes=(*scaled.notes, *calibrated.notes),
-        acquired=m0,
-    )
     return _absolute(
         run,
         scaled.found,
-        calibrated,
+        replace(calibrated, acquired=m0),
         mask,
         findings,
         voxel_size=voxel_size,

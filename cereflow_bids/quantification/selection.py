@@ -133,8 +133,8 @@ def average(
         found.delays,
         found.durations,
         (*(Rejection((k,), "no partner of its own delay") for k in found.unpaired), *rejected),
-        _choice(science),
-        _notes(found, rejected, science),
+        (*found.parameters, *_choice(science)),
+        (*found.notes, *_notes(found, rejected, science)),
     )
 
 
