@@ -1,6 +1,7 @@
 """GE DICOM of three delays, from its ZIP to CBF and ATT maps, on a digital brain."""
 
 import json
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -14,6 +15,7 @@ from cereflow_bids.demo.writers.dicom import pack
 from cereflow_bids.demo.writers.study import Identity, Study
 
 # Delay and number of excitations of each series.
+MEASURED = tuple(f"_{suffix}.nii.gz" for suffix in ("cbf", "att", "deltam", "M0map"))
 SERIES = ((1.025, 2), (1.525, 3), (2.525, 4))
 
 
@@ -74,3 +76,18 @@ def test_each_map_tells_delays_units_and_origins(results):
     assert told["PostLabelingDelay"]["value"] == [1.025, 1.525, 2.525]
     assert all(parameter["origin"] for parameter in sidecar["Parameters"])
     assert list(folder.parent.parent.glob("sub-*/figures/*_desc-mosaic_att.png"))
+
+
+def test_no_map_lacks_units_or_the_constants_that_made_it(results):
+    folder, _ = results
+    maps = [p for p in folder.glob("*.nii.gz") if p.name.endswith(MEASURED)]
+    assert len(maps) >= 10
+    for path in maps:
+        sidecar = json.loads(Path(str(path).replace(".nii.gz", ".json")).read_text())
+        told = {parameter["name"]: parameter for parameter in sidecar["Parameters"]}
+        assert sidecar["Units"], path.name
+        assert all(parameter["origin"] for parameter in told.values()), path.name
+        needed = {"PostLabelingDelay", "LabelingDuration", "LabelingEfficiency", "T1Blood"}
+        fitted = {"KineticModel", "Estimator"}
+        if path.name.endswith(("_cbf.nii.gz", "_att.nii.gz")):
+            assert needed | fitted <= set(told), path.name
