@@ -153,5 +153,17 @@ def test_the_product_equation_keeps_its_own_blood():
         science_of(arguments("--quantification", "ge-product", "--t1-blood", "1.7"))
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--quantification", "ge-product", "--t1-tissue", "1.5"), "T1 of tissue of its own"),
+        (("--point-spread", "4"), "not asked for"),
+    ],
+)
+def test_options_without_effect_on_any_run_are_refused(options, told):
+    with pytest.raises(UsageError, match=told):
+        science_of(arguments(*options))
+
+
 def test_another_t1_of_blood_makes_a_run_new():
     assert repr(replace(run_of(), person=KNOWN)) != repr(run_of())

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from cereflow_bids.errors import UsageError
+from cereflow_bids.perfusion.constants import T1_TISSUE
 
 if TYPE_CHECKING:
     from cereflow_bids.quantification.science import Science
@@ -36,7 +37,7 @@ def add_science(group: Any) -> None:
     group.add_argument(
         "--t1-tissue",
         type=_positive,
-        default=1.3,
+        default=T1_TISSUE,
         metavar="S",
         help="T1 of tissue for the TR correction of M0 and the full kinetic model "
         "(default: %(default)s s)",
@@ -159,6 +160,7 @@ def science_of(arguments: argparse.Namespace) -> Science:
             "--quantification ge-product has a T1 of blood of its own.",
             fix="leave out --t1-blood, --haematocrit and --t1-blood-from, or use consensus.",
         )
+    _refuse_without_effect(arguments)
     return Science(
         quantification=arguments.quantification,
         m0_smoothing=arguments.m0_smoothing,
@@ -177,6 +179,20 @@ def science_of(arguments: argparse.Namespace) -> Science:
         point_spread=arguments.point_spread,
         seed=arguments.random_seed,
     )
+
+
+def _refuse_without_effect(arguments: argparse.Namespace) -> None:
+    """Refuse what another choice makes useless for all runs."""
+    if arguments.quantification == "ge-product" and arguments.t1_tissue != T1_TISSUE:
+        raise UsageError(
+            "--quantification ge-product has a T1 of tissue of its own.",
+            fix="leave out --t1-tissue, or use consensus.",
+        )
+    if arguments.point_spread and arguments.partial_volume_correction == "none":
+        raise UsageError(
+            "--point-spread is for the partial volume correction, which is not asked for.",
+            fix="leave it out, or add --partial-volume-correction linear-regression.",
+        )
 
 
 def _seed(text: str) -> int:
