@@ -54,6 +54,16 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> GroupResult:
     return build_group(bids, folder / "out")
 
 
+def test_runs_are_ranked_by_the_quality_evaluation_index(tmp_path: Path) -> None:
+    values = {"sub-01": 0.8, "sub-02": np.nan, "sub-03": 0.9, "sub-04": 0.8}
+    for run, value in values.items():
+        write_run(tmp_path / "out", run, qei=value)
+    cohort = read_cohort(dataset(tmp_path / "bids", *values), tmp_path / "out")
+    content = group_content(cohort, long_table(cohort))
+    shown = [(run["qei"], run["qei_rank"]) for run in content["runs"]]
+    assert shown == [("0.80", "2 of 3"), ("n/a", ""), ("0.90", "1 of 3"), ("0.80", "2 of 3")]
+
+
 def read(result: GroupResult) -> pd.DataFrame:
     return pd.read_csv(result.table, keep_default_na=False)
 

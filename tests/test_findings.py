@@ -133,6 +133,7 @@ def test_a_finding_reaches_the_quality_table(tmp_path):
     }
     record = {
         "Findings": [one.name for one in result.findings],
+        "RejectedVolumes": [],
         "Acquisition": {"NumberOfPairs": result.n_pairs},
     }
     run = run_of(ONE_DELAY, 1.8, SHAPE)

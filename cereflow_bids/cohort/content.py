@@ -11,7 +11,8 @@ from cereflow_bids.cohort.distribution import Point, distribution_plot
 from cereflow_bids.cohort.gather import UNKNOWN, Cohort
 from cereflow_bids.cohort.long_table import QUALITY
 from cereflow_bids.cohort.summary import Outlier, regional_summary, screen
-from cereflow_bids.quality.flags import SPATIAL_COV_ARTEFACT, limits
+from cereflow_bids.quality.flags import limits
+from cereflow_bids.quality.measures import SPATIAL_COV_ARTEFACT
 from cereflow_bids.report.banner import AMBER, GREEN, MEASURES, RED, Banner, banner
 from cereflow_bids.report.region_table import number
 from cereflow_bids.report.rendering import data_uri
@@ -178,11 +179,22 @@ def _run_row(cohort: Cohort, record: RunRecord) -> dict[str, Any]:
         "gm": number(quality.get("gm_mean_cbf", math.nan), 1),
         "ratio": number(quality.get("gm_wm_ratio", math.nan), 2),
         "cov": number(quality.get("spatial_cov", math.nan), 2),
+        "qei": number(quality.get("qei", math.nan), 2),
+        "qei_rank": _rank(cohort, quality.get("qei", math.nan)),
         "motion": number(quality.get("mean_framewise_displacement", math.nan), 2),
         "banner": banner(record),
         "flags": ", ".join(flag.replace("_", " ") for flag in record.flags),
         "refused": record.refused,
     }
+
+
+def _rank(cohort: Cohort, value: float) -> str:
+    """Return the place of a QEI among all runs, 1 the best; runs with the same value share it."""
+    values = [record.quality.get("qei", math.nan) for record in cohort.done]
+    known = [one for one in values if math.isfinite(one)]
+    if not math.isfinite(value):
+        return ""
+    return f"{1 + sum(one > value for one in known)} of {len(known)}"
 
 
 def regional_rows(table: "pd.DataFrame") -> list[dict[str, str]]:

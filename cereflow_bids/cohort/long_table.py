@@ -19,6 +19,10 @@ TISSUE = {
     "gm_wm_ratio": "grey over white matter",
     "spatial_cov": "grey matter",
     "negative_fraction": "grey matter",
+    "fraction_above_100": "grey matter",
+    "fraction_above_150": "grey matter",
+    "fraction_above_200": "grey matter",
+    "temporal_snr": "grey matter",
 }
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cereflow_bids.quality.measures import SPATIAL_COV_ARTEFACT, SPATIAL_COV_VASCULAR
+
 
 @dataclass(frozen=True)
 class Alarm:
@@ -42,9 +44,6 @@ class Alarm:
         """What the alarm usually means, in plain words."""
         return self.text.format(limit=f"{self.limit:g}", percent=f"{100 * self.limit:g}")
 
-
-SPATIAL_COV_ARTEFACT = 1.0
-"""Spatial CoV above which late arrival of blood no longer explains it."""
 
 _SCALING = (
     "check the scaling of the perfusion images (GE: number of excitations and factor 32; Philips: "
@@ -104,7 +103,7 @@ ALARMS = (
         "spatial_cov",
         "spatial_cov",
         "above",
-        0.67,
+        SPATIAL_COV_VASCULAR,
         "CBF varies strongly over grey matter (spatial CoV above {limit}): late arrival of blood; "
         f"artefact if above {SPATIAL_COV_ARTEFACT:g}.",
     ),

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Mask = NDArray[np.bool_]
 Map = NDArray[np.floating]
+
+SPATIAL_COV_VASCULAR = 0.67
+"""Spatial CoV from which labelled blood is still in arteries."""
+
+SPATIAL_COV_ARTEFACT = 1.0
+"""Spatial CoV above which late arrival of blood no longer explains it."""
 
 
 def mean_in(values: Map, region: Mask) -> float:
@@ -38,6 +46,59 @@ def negative_fraction(cbf: Map, gm: Mask) -> float:
     return float((values < 0).mean()) if values.size else float("nan")
 
 
+def fraction_above(cbf: Map, gm: Mask, limit: float) -> float:
+    """Return the fraction of grey matter voxels with a CBF above `limit`, mL/100 g/min.
+
+    Vessels, noise or a wrong scale put many voxels above 100, 150 or 200.
+    """
+    values = cbf[gm & np.isfinite(cbf)]
+    return float((values > limit).mean()) if values.size else float("nan")
+
+
+def spatial_cov_category(cov: float) -> str:
+    """Return what the spatial CoV says of a map; empty where it is NaN.
+
+    ``perfusion`` below 0.67, ``vascular`` (labelled blood is still in arteries) from there to 1,
+    ``artefact`` above. The measure is that of Mutsaerts 2017, the limits are those of ExploreASL
+    (Mutsaerts 2020, doi:10.1016/j.neuroimage.2020.117031).
+    """
+    if math.isnan(cov):
+        return ""
+    if cov < SPATIAL_COV_VASCULAR:
+        return "perfusion"
+    return "vascular" if cov <= SPATIAL_COV_ARTEFACT else "artefact"
+
+
+def temporal_snr(differences: Map, measurement: ArrayLike) -> float:
+    """Return the median over voxels of mean/SD of ΔM over its repeats, averaged over delays.
+
+    The median, because with few repeats some voxels have an SD near 0 by chance.
+
+    Parameters
+    ----------
+    differences
+        Single differences (v, p) of grey matter voxels.
+    measurement
+        Which delay (and labelling duration) each is of (p,); those with one repeat do not count.
+
+    Returns
+    -------
+    float
+        NaN where no delay was measured twice.
+    """
+    kinds = np.asarray(measurement)
+    ratios = []
+    for kind in np.unique(kinds):
+        repeats = differences[:, kinds == kind].astype(np.float64)
+        if repeats.shape[1] < 2:
+            continue
+        mean, sd = repeats.mean(axis=1), repeats.std(axis=1, ddof=1)
+        known = np.isfinite(mean) & (sd > 0)
+        if known.any():
+            ratios.append(float(np.median(mean[known] / sd[known])))
+    return float(np.mean(ratios)) if ratios else float("nan")
+
+
 def deltam_percent(deltam: Map, reference: Map, mask: Mask) -> float:
     """Return the mean ΔM in the brain over the mean reference signal (control or M0), %.
 
@@ -58,6 +119,12 @@ def coverage(mask: Mask, reference: Mask) -> float:
     """Return the fraction of `reference` that `mask` covers; NaN if `reference` is empty."""
     total = reference.sum()
     return float((mask & reference).sum() / total) if total else float("nan")
+
+
+def overlap_coefficient(first: Mask, second: Mask) -> float:
+    """Return |A∩B|/min(|A|, |B|), which is 1 for a slab inside a brain; NaN if one is empty."""
+    smaller = min(first.sum(), second.sum())
+    return float((first & second).sum() / smaller) if smaller else float("nan")
 
 
 def framewise_displacement(

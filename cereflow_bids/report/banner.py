@@ -5,13 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cereflow_bids.quality.flags import (
-    ALARMS,
-    SPATIAL_COV_ARTEFACT,
-    UNKNOWN,
-    limits,
-    meaning,
-)
+from cereflow_bids.quality.flags import ALARMS, UNKNOWN, limits, meaning
+from cereflow_bids.quality.measures import SPATIAL_COV_ARTEFACT, spatial_cov_category
 from cereflow_bids.report.runs import RunRecord
 
 GREEN, AMBER, RED = "green", "amber", "red"
@@ -78,6 +73,18 @@ MEASURES = (
     Measure("spatial_cov", "Spatial coefficient of variation", "", 2,
             typical=f"; above {SPATIAL_COV_ARTEFACT:g}: artefact"),
     Measure("negative_fraction", "Grey matter voxels below 0", "%", 1, scale=100),
+    Measure("fraction_above_100", "Grey matter voxels above 100 mL/100 g/min", "%", 1, scale=100,
+            typical="few in adults; more with vessels, noise or youth"),
+    Measure("fraction_above_150", "Grey matter voxels above 150 mL/100 g/min", "%", 1, scale=100,
+            typical="vessels or noise"),
+    Measure("fraction_above_200", "Grey matter voxels above 200 mL/100 g/min", "%", 1, scale=100,
+            typical="vessels, noise or a wrong scale"),
+    Measure("contrast_correlation", "Correlation with grey and white matter", "", 2,
+            typical="1 would be the tissue pattern itself; near 0: noise or failed registration"),
+    Measure("qei", "Quality evaluation index (QEI)", "", 2,
+            typical="0 to 1, higher is better; no limit is set: compare within the cohort"),
+    Measure("temporal_snr", "Signal over noise of repeats (tSNR)", "", 2,
+            typical="higher is better; no limit is set; n/a without repeats"),
     Measure("mean_deltam_percent", "Mean difference signal", "% of control or M0", 2,
             typical="; 1 to 3 % of an unsuppressed control"),
     Measure("mean_framewise_displacement", "Framewise displacement, mean", "mm", 2),
@@ -85,6 +92,8 @@ MEASURES = (
     Measure("mask_dice", "Overlap of brain mask and template (Dice)", "", 2),
     Measure("mask_coverage", "Template brain covered by the mask", "%", 0, scale=100,
             typical="lower where the scan is a slab"),
+    Measure("mask_overlap_coefficient", "Shared by mask and template brain, of the smaller", "%",
+            0, scale=100, typical="near 100, for a slab as well"),
     Measure("mask_volume", "Brain mask volume", "mL", 0, typical="whole brain: 1000 to 1700 mL"),
     Measure("n_pairs", "Control-label pairs used", "", 0, typical="more pairs, less noise"),
 )  # fmt: skip
@@ -165,9 +174,14 @@ def quality_rows(record: RunRecord) -> list[dict[str, Any]]:
             {
                 "label": measure.label,
                 "value": number if known else "n/a",
-                "unit": measure.unit if known else "",
+                "unit": _unit(measure, value) if known else "",
                 "expected": measure.expected,
                 "verdict": "check" if measure.name in outside else verdict,
             }
         )
     return rows
+
+
+def _unit(measure: Measure, value: float) -> str:
+    """Return the unit or, of the spatial CoV, what it says of the map."""
+    return spatial_cov_category(value) if measure.name == "spatial_cov" else measure.unit

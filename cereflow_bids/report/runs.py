@@ -15,7 +15,10 @@ from cereflow_bids.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT_COLUMNS = {"name", "hemisphere", "group", "reason", "volume_type", "flags", "rejected"}
+TEXT_COLUMNS = {
+    *("name", "hemisphere", "group", "reason", "volume_type", "flags", "rejected"),
+    "spatial_cov_category",
+}
 REDO = "delete the file and run the participant again."
 
 
@@ -205,7 +208,7 @@ def _quality(path: Path) -> tuple[dict[str, float], tuple[str, ...]]:
         raise InputError(f"{len(table)} rows instead of one.", where=path.name, fix=REDO)
     row = table.iloc[0]
     flags = [flag.strip() for flag in str(row["flags"]).split(";")]
-    measures = {str(name): float(row[name]) for name in table.columns if name != "flags"}
+    measures = {str(name): float(row[name]) for name in table.columns if name not in TEXT_COLUMNS}
     return measures, tuple(flag for flag in flags if flag not in ("", "n/a"))
 
 

@@ -9,8 +9,11 @@ import numpy as np
 
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.bids.spec import column_dictionary
+from cereflow_bids.quality import evaluation_index as qei
 from cereflow_bids.quality import measures as m
 from cereflow_bids.quality.flags import raised_flags
+from cereflow_bids.quantification.differences import find_differences
+from cereflow_bids.quantification.tissues import Tissues
 from cereflow_bids.workflow.images import load, load_mask
 
 if TYPE_CHECKING:
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
 GM_THRESHOLD = 0.7
 WM_THRESHOLD = 0.8
+HIGH_CBF = (100, 150, 200)
 PERFUSION_MEASURES = (
     "gm_mean_cbf",
     "wm_mean_cbf",
@@ -25,6 +29,7 @@ PERFUSION_MEASURES = (
     "spatial_cov",
     "negative_fraction",
 )
+TEXT_MEASURES = ("spatial_cov_category", "flags")
 
 
 def quality_table(
@@ -42,33 +47,32 @@ def quality_table(
     displacement
         Framewise displacement (n,), mm.
     record
-        Of quantification: ``Findings`` and the number of pairs.
+        Of quantification: ``Findings``, ``RejectedVolumes`` and the number of pairs.
     """
     import pandas as pd
 
     mask, affine = load(paths["mask"])
     inside = mask > 0.5
-    brain = load_mask(paths["brain"])
     values = dict.fromkeys(column_dictionary("quality"), float("nan"))
+    values |= _mask_measures(inside, load_mask(paths["brain"]), affine)
     values |= {
         "mean_deltam_percent": _deltam_percent(run, paths, inside),
-        "mask_volume": float(inside.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000),
-        "mask_coverage": m.coverage(inside, brain),
-        "mask_dice": m.dice(inside, brain),
+        "temporal_snr": _temporal_snr(run, paths, inside, record["RejectedVolumes"]),
         "n_pairs": record["Acquisition"]["NumberOfPairs"],
     }
     if np.isfinite(displacement).any():
         values["mean_framewise_displacement"] = float(np.nanmean(displacement))
         values["max_framewise_displacement"] = float(np.nanmax(displacement))
     if paths["cbf"]:
-        values |= _perfusion_measures(paths, inside)
+        values |= _perfusion_measures(paths, inside) | _structure(paths, inside, affine)
     known = {
         name: value
         for name, value in values.items()
-        if name != "flags" and (paths["cbf"] or name not in PERFUSION_MEASURES)
+        if name not in TEXT_MEASURES and (paths["cbf"] or name not in PERFUSION_MEASURES)
     }
-    flags = raised_flags(known, record["Findings"])
-    return pd.DataFrame([values | {"flags": ";".join(flags) or "n/a"}])
+    category = m.spatial_cov_category(values["spatial_cov"]) or "n/a"
+    flags = ";".join(raised_flags(known, record["Findings"])) or "n/a"
+    return pd.DataFrame([values | {"spatial_cov_category": category, "flags": flags}])
 
 
 def confounds_table(
@@ -99,6 +103,15 @@ def confounds_table(
     return table.assign(framewise_displacement=displacement, rejected=why)
 
 
+def _mask_measures(inside: np.ndarray, brain: np.ndarray, affine: np.ndarray) -> dict[str, float]:
+    return {
+        "mask_volume": float(inside.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000),
+        "mask_coverage": m.coverage(inside, brain),
+        "mask_dice": m.dice(inside, brain),
+        "mask_overlap_coefficient": m.overlap_coefficient(inside, brain),
+    }
+
+
 def _perfusion_measures(paths: dict[str, str], inside: np.ndarray) -> dict[str, float]:
     cbf = load(paths["cbf"])[0]
     gm = inside & (load(paths["gm"])[0] > GM_THRESHOLD)
@@ -110,7 +123,38 @@ def _perfusion_measures(paths: dict[str, str], inside: np.ndarray) -> dict[str, 
         m.spatial_cov(cbf, gm),
         m.negative_fraction(cbf, gm),
     )
-    return dict(zip(PERFUSION_MEASURES, values, strict=True))
+    high = {f"fraction_above_{limit}": m.fraction_above(cbf, gm, limit) for limit in HIGH_CBF}
+    return dict(zip(PERFUSION_MEASURES, values, strict=True)) | high
+
+
+def _structure(paths: dict[str, str], inside: np.ndarray, affine: np.ndarray) -> dict[str, float]:
+    """Hold CBF against the tissues, of which fluid is what is neither grey nor white matter."""
+    tissues = Tissues.of_brain(*(load(paths[name])[0] for name in ("gm", "wm", "brain")))
+    voxel_size = np.linalg.norm(affine[:3, :3], axis=0)
+    smoothed = qei.smooth_inside(load(paths["cbf"])[0], inside, voxel_size)
+    fractions = tissues.gm, tissues.wm
+    return {
+        "contrast_correlation": qei.contrast_correlation(smoothed, inside, *fractions),
+        "qei": qei.quality_evaluation_index(smoothed, inside, *fractions, tissues.csf),
+    }
+
+
+def _temporal_snr(
+    run: AslRun,
+    paths: dict[str, str],
+    inside: np.ndarray,
+    rejected: Sequence[Mapping[str, Any]],
+) -> float:
+    """SNR over the differences that are in the mean, in grey matter."""
+    series = load(paths["series"])[0]
+    gm = inside & (load(paths["gm"])[0] > GM_THRESHOLD)
+    volumes = series if series.ndim == 4 else series[..., None]
+    found = find_differences(run, volumes[gm][:, None, None, :])
+    out = {k for one in rejected for k in one["volumes"]}
+    kept = [k for k, made_of in enumerate(found.volumes) if out.isdisjoint(made_of)]
+    measurement = [found.measurement[k] for k in kept]
+    differences: np.ndarray = found.values  # noqa: PD011
+    return m.temporal_snr(differences[:, 0, 0, kept], measurement)
 
 
 def _deltam_percent(run: AslRun, paths: dict[str, str], inside: np.ndarray) -> float:
