@@ -146,6 +146,13 @@ def test_delays_that_cannot_be_are_named(delays, told):
         find_differences(run_of(delays=delays), np.zeros((*SHAPE, 9)))
 
 
+def test_differences_and_pairs_of_one_delay_are_not_mixed():
+    context = ("deltam", "control", "label", "deltam")
+    run = run_of(context, [1.5, 1.5, 1.5, 2.0], M0Type="Absent")
+    with pytest.raises(InputError, match="both deltam and control"):
+        find_differences(run, np.zeros((*SHAPE, 4)))
+
+
 def test_ge_product_equation_is_refused_for_several_delays():
     run = run_of()
     with pytest.raises(InputError, match="one delay"):

@@ -158,6 +158,13 @@ def _pairs(
 ) -> tuple[list[tuple[int, ...]], list[int]]:
     """Return the volumes of each difference of one measurement, and what was left over."""
     deltam = [k for k in members if run.context[k] == "deltam"]
+    if deltam and len(deltam) < len(members):
+        # The difference may be the mean of those very pairs, or a measurement of its own.
+        raise InputError(
+            f"the delay of {time[0]:g} s has both deltam and control or label volumes.",
+            where=run.source,
+            fix="mark those that are not to be used as n/a in aslcontext.tsv.",
+        )
     if deltam:
         return [(k,) for k in deltam], []
     control, label, rest = pair_volumes([run.context[k] for k in members])
