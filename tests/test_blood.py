@@ -66,8 +66,23 @@ def test_a_participant_without_the_haematocrit_of_the_others_is_told():
     assert "not of this participant" in run.notes[0]
     assert not with_blood(run_of(), Science()).notes
     assert not with_blood(run_of(Person(haematocrit_missing=True)), Science(t1_blood=1.7)).notes
-    nobody = with_blood(run_of(), Science(t1_blood_from="age-sex"))
-    assert "is not known of this participant" in nobody.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("person", "source", "told"),
+    [
+        (NOBODY, "sex", ("participant: sex (F or M).", "column sex.", "women and men, 1.841 s")),
+        (NOBODY, "age-sex", ("sex (F or M) and age (18", "column sex and age.", "1.65 s")),
+        (Person(age=30), "age-sex", ("participant: sex (F or M).", "column sex.")),
+        (Person(sex="F", age=9), "age-sex", ("participant: age (18 years or more).",)),
+        (Person(sex="F"), "sex", ()),
+        (Person(sex="F", age=30), "age-sex", ()),
+    ],
+)
+def test_who_is_not_known_by_age_and_sex_is_told(person, source, told):
+    notes = with_blood(run_of(person), Science(t1_blood_from=source)).notes
+    assert len(notes) == bool(told)
+    assert all(words in notes[0] for words in told)
 
 
 def test_scanners_that_write_2_89_tesla_mean_3():
@@ -135,17 +150,26 @@ def test_options_become_choices():
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "told"),
     [
-        ("--haematocrit", "42"),
-        ("--t1-blood", "1650"),
-        ("--t1-blood", "1.7", "--haematocrit", "0.4"),
+        (("--haematocrit", "42"), "42 is not a fraction from 0.1 to 0.7."),
+        (("--haematocrit", "0.9"), "0.9 is not a fraction from 0.1 to 0.7."),
+        (("--haematocrit", "0,42"), "'0,42' is not a number; write decimals with a point"),
+        (("--t1-blood", "1650"), "1650 is not a number of seconds from 0.5 to 5."),
+        (("--t1-blood", "1.7", "--haematocrit", "0.4"), "not allowed with"),
+        (("--bolus-duration", "nan"), "nan is not a number of seconds from 0.1 to 5."),
+        (("--m0-smoothing", "-1"), "-1 is not a number from 0 on."),
+        (("--point-spread", "wide"), "'wide' is not a number"),
+        (("--t1-tissue", "0"), "0 is not a number above 0."),
+        (("--random-seed", "1.5"), "'1.5' is not a whole number from 0 on."),
     ],
 )
-def test_options_that_cannot_be_are_refused(options, capsys):
+def test_options_that_cannot_be_are_refused(options, told, capsys):
     with pytest.raises(SystemExit):
         arguments(*options)
-    assert options[0] in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert told in message
+    assert "invalid _" not in message
 
 
 def test_the_product_equation_keeps_its_own_blood():

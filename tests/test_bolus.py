@@ -86,4 +86,4 @@ def test_the_option_takes_seconds(capsys):
     assert science_of(parser().parse_args([*words, "0.9"])).bolus_duration == 0.9
     with pytest.raises(SystemExit):
         parser().parse_args([*words, "900"])
-    assert "in seconds" in capsys.readouterr().err
+    assert "not a number of seconds from 0.1 to 5" in capsys.readouterr().err

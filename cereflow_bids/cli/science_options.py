@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from cereflow_bids.errors import UsageError
-from cereflow_bids.perfusion.constants import T1_TISSUE
+from cereflow_bids.perfusion.constants import HAEMATOCRIT_RANGE, T1_TISSUE
 
 if TYPE_CHECKING:
     from cereflow_bids.quantification.science import Science
@@ -195,43 +195,49 @@ def _refuse_without_effect(arguments: argparse.Namespace) -> None:
         )
 
 
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError("must be 0 or more")
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number; write decimals with a point, such as 0.42."
+        ) from None
+
+
+def _between(text: str, low: float, high: float, what: str) -> float:
+    value = _number(text)
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{text} is not {what} from {low:g} to {high:g}.")
     return value
 
 
+def _seed(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on.")
+    return int(text)
+
+
 def _not_negative(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError("must be 0 or more")
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on.")
     return value
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    value = _number(text)
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be above 0")
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0.")
     return value
 
 
 def _bolus(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 5:
-        raise argparse.ArgumentTypeError("must be in seconds, from 0.1 to 5")
-    return value
+    return _between(text, 0.1, 5, "a number of seconds")
 
 
 def _blood_t1(text: str) -> float:
-    value = float(text)
-    if not 0.5 <= value <= 5:
-        raise argparse.ArgumentTypeError("must be in seconds, from 0.5 to 5")
-    return value
+    return _between(text, 0.5, 5, "a number of seconds")
 
 
 def _haematocrit(text: str) -> float:
-    value = float(text)
-    if not 0.1 <= value <= 0.7:
-        raise argparse.ArgumentTypeError("must be a fraction, such as 0.42; nothing is rescaled")
-    return value
+    return _between(text, *HAEMATOCRIT_RANGE, "a fraction")

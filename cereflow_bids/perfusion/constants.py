@@ -114,7 +114,8 @@ def blood_t1_from_haematocrit(
     return 1 / (cells * rate_cells + (1 - cells) * rate_plasma) + 0.108
 
 
-_ADULT_AGES = (18, 25, 35, 45, 55, 65, 75)
+ADULT_AGE = 18
+_ADULT_AGES = (ADULT_AGE, 25, 35, 45, 55, 65, 75)
 _ADULT_HAEMATOCRIT = {
     "F": (0.414, 0.418, 0.420, 0.425, 0.437, 0.432, 0.431),
     "M": (0.467, 0.470, 0.466, 0.465, 0.461, 0.458, 0.451),

@@ -8,6 +8,7 @@ from cereflow_bids.bids.parameters import COMMAND_LINE, DERIVED, Parameter
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.perfusion.constants import (
+    ADULT_AGE,
     BLOOD_T1_ADULTS,
     BLOOD_T1_BY_SEX,
     blood_t1_from_haematocrit,
@@ -48,7 +49,7 @@ def with_blood(run: AslRun, science: Science) -> AslRun:
     elif own is not None:
         t1 = _of_haematocrit(run, own)
     elif science.t1_blood_from == "sex":
-        t1 = _of_sex(run)
+        t1, notes = _of_sex(run)
     elif science.t1_blood_from == "age-sex":
         t1, notes = _of_age_and_sex(run)
     else:
@@ -87,12 +88,11 @@ def _of_age_and_sex(run: AslRun) -> tuple[Parameter, tuple[str, ...]]:
     try:
         mean = mean_haematocrit(float("nan") if age is None else age, sex)
     except ValueError:
-        note = (
-            "Sex, or an age of at least 18 years, is not known of this participant: T1 of blood "
-            "is that of the field strength, not of age and sex. Do not compare this CBF with "
-            "that of the others."
-        )
-        return run.labeling.t1_blood, (note,)
+        t1 = run.labeling.t1_blood
+        missing = [] if sex else ["sex"]
+        missing += [] if age is not None and age >= ADULT_AGE else ["age"]
+        used = f"that of the field strength, {t1.value:g} s, not of age and sex"
+        return t1, (_unknown(missing, used),)
     origin = f"mean of {_ADULTS[sex]} of that age, Devine 1967"
     return _of_haematocrit(run, Parameter("Haematocrit", mean, "", origin)), ()
 
@@ -100,7 +100,18 @@ def _of_age_and_sex(run: AslRun) -> tuple[Parameter, tuple[str, ...]]:
 _ADULTS = {"F": "women", "M": "men"}
 
 
-def _of_sex(run: AslRun) -> Parameter:
+def _unknown(missing: list[str], used: str) -> str:
+    """Tell which columns of the tables say nothing of a participant, and what that leads to."""
+    wanted = {"sex": "sex (F or M)", "age": "age (18 years or more)"}
+    columns = " and ".join(wanted[name] for name in missing)
+    return (
+        f"Not known of this participant: {columns}. participants.tsv is missing, or says nothing "
+        f"of it in its column {' and '.join(missing)}. T1 of blood is {used}. Do not compare this "
+        "CBF with that of participants of whom it is known."
+    )
+
+
+def _of_sex(run: AslRun) -> tuple[Parameter, tuple[str, ...]]:
     if _field(run) != 3:
         raise InputError(
             f"--t1-blood-from sex knows T1 of blood at 3 T, this run is of {_field(run):g} T.",
@@ -110,4 +121,6 @@ def _of_sex(run: AslRun) -> Parameter:
     sex = run.person.sex
     value = BLOOD_T1_BY_SEX.get(sex, BLOOD_T1_ADULTS)
     who = _ADULTS.get(sex, "adults whose sex is not known")
-    return Parameter("T1Blood", value, "s", DERIVED, f"of {who}; {_LI}")
+    t1 = Parameter("T1Blood", value, "s", DERIVED, f"of {who}; {_LI}")
+    used = f"the mean of women and men, {value:g} s (Li 2017)"
+    return t1, () if sex else (_unknown(["sex"], used),)
