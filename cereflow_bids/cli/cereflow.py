@@ -151,13 +151,23 @@ def _add_execution(group: Any) -> None:
         "--mem-mb", "--mem_mb", type=_whole, metavar="MB", help="memory for all processes together"
     )
     group.add_argument(
-        "--dry-run", action="store_true", help="list what would be done and write nothing"
+        "--use-plugin",
+        type=Path,
+        metavar="FILE",
+        help="YAML or JSON with a nipype plugin (SLURM, PBS, SGE, LSF, OAR, MultiProc or Linear) "
+        "and its plugin_args; its numbers win over --nprocs and --mem-mb",
     )
     group.add_argument(
-        "--stop-on-first-crash",
-        action="store_true",
-        help="give up at the first failure instead of finishing the other runs",
+        "--dry-run", action="store_true", help="list what would be done and write nothing"
     )
+    flags = {
+        "--stop-on-first-crash": "give up at the first failure instead of finishing the others",
+        "--resource-monitor": "record time and peak memory of every step in logs/resources/",
+        "--write-graph": "write the graph of steps into logs/ (DOT; SVG where Graphviz is there)",
+        "--clean-workdir": "remove the intermediate results of runs that are done",
+    }
+    for flag, text in flags.items():
+        group.add_argument(flag, action="store_true", help=text)
 
 
 def _participant(arguments: argparse.Namespace) -> int:
@@ -183,6 +193,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     from cereflow_bids.bids.dataset import Selection
     from cereflow_bids.regions.atlas import packaged_atlases
     from cereflow_bids.regions.user_atlas import user_atlases
+    from cereflow_bids.workflow.plugin_file import read_plugin
     from cereflow_bids.workflow.settings import Settings
 
     _check_folders(arguments.bids_dir, arguments.output_dir)
@@ -207,7 +218,11 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         nprocs=arguments.nprocs or len(os.sched_getaffinity(0)),
         omp_nthreads=arguments.omp_nthreads,
         mem_mb=arguments.mem_mb,
+        plugin=read_plugin(arguments.use_plugin) if arguments.use_plugin else None,
         stop_on_first_crash=arguments.stop_on_first_crash,
+        resource_monitor=arguments.resource_monitor,
+        write_graph=arguments.write_graph,
+        clean_workdir=arguments.clean_workdir,
         database_dir=arguments.bids_database_dir,
         validate=not arguments.skip_bids_validation,
         verbose=arguments.verbose,

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import multiprocessing
 import os
 import re
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
-from typing import TYPE_CHECKING, Any
-
-from nipype.pipeline.plugins.linear import LinearPlugin
+from typing import TYPE_CHECKING
 
 from cereflow_bids.atomic import write_text_atomically
 from cereflow_bids.bids.dataset import Rejected
@@ -26,6 +23,7 @@ from cereflow_bids.bids.status import (
 )
 from cereflow_bids.errors import PendingError
 from cereflow_bids.workflow.claiming import left_out, taken
+from cereflow_bids.workflow.distribution import plugin, polling
 from cereflow_bids.workflow.graph import (
     WHOLE,
     anatomy_name,
@@ -34,8 +32,8 @@ from cereflow_bids.workflow.graph import (
     report_graph,
 )
 from cereflow_bids.workflow.interfaces import told
+from cereflow_bids.workflow.monitor import monitor
 from cereflow_bids.workflow.plan import Plan, present_plan
-from cereflow_bids.workflow.plugin import ResilientMultiProc
 from cereflow_bids.workflow.progress import progress, recording
 from cereflow_bids.workflow.quiet import quieten
 from cereflow_bids.workflow.reactivity_node import reactivity_graph
@@ -49,12 +47,10 @@ from cereflow_bids.workflow.resume import (
 )
 from cereflow_bids.workflow.settings import Settings
 from cereflow_bids.workflow.stopping import mark_stopped, obey, stoppable
+from cereflow_bids.workflow.tidying import draw, tidy
 
 if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
-
-POLL_SECONDS = 0.05
-"""nipype looks for finished nodes every 2 s by default, which would cost most of a run's time."""
 
 
 def run_participants(plan: Plan, settings: Settings) -> list[Status]:
@@ -68,6 +64,8 @@ def run_participants(plan: Plan, settings: Settings) -> list[Status]:
         mine = present_plan(plan, settings, busy)
         try:
             _process(mine, settings)
+            if settings.clean_workdir:
+                tidy(mine, settings)
         except SystemExit as stop:
             mark_stopped([run.stem for run in mine.todo], settings, stop.code)
             raise
@@ -155,7 +153,7 @@ def _configure(settings: Settings) -> None:
             "execution": {
                 "crashdump_dir": str(crashes),
                 "crashfile_format": "txt",
-                "poll_sleep_duration": str(POLL_SECONDS),
+                **polling(settings),
                 "stop_on_first_crash": str(settings.stop_on_first_crash).lower(),
                 "hash_method": "content",
                 "check_version": "false",
@@ -174,13 +172,17 @@ def _execute(graph: Workflow, settings: Settings, title: str) -> Exception | Non
 
     Nodes write their failures into the status records themselves.
     """
+    if settings.write_graph:
+        draw(graph, settings.out_dir / "logs")
+    if settings.resource_monitor:
+        monitor(graph, settings.out_dir)
     with progress(len(graph.list_node_names()), title) as listener:
-        plugin, arguments = _plugin(settings)
+        runner, arguments = plugin(settings)
         # nipype collects garbage at every poll; without this each one walks through all modules.
         gc.freeze()
         try:
             told = recording(listener, settings.out_dir)
-            graph.run(plugin=plugin(arguments | {"status_callback": told}))
+            graph.run(plugin=runner(arguments | {"status_callback": told}))
         except Exception as error:  # noqa: BLE001
             # Whatever it is, every run has to be accounted for afterwards.
             trace = "".join(traceback.format_exception(error))
@@ -190,20 +192,6 @@ def _execute(graph: Workflow, settings: Settings, title: str) -> Exception | Non
             obey()
             return error
     return None
-
-
-def _plugin(settings: Settings) -> tuple[type, dict[str, Any]]:
-    """Return the nipype plugin and its arguments."""
-    if settings.nprocs == 1:
-        return LinearPlugin, {}
-    preload = "cereflow_bids.workflow." + ("interfaces" if settings.verbose else "quiet")
-    multiprocessing.set_forkserver_preload([preload])
-    memory = {"memory_gb": settings.mem_mb / 1024} if settings.mem_mb else {}
-    return ResilientMultiProc, memory | {
-        "n_procs": settings.nprocs,
-        "mp_context": "forkserver",
-        "raise_insufficient": False,
-    }
 
 
 _RESUME = "look into logs/; run again, and what is finished will not be repeated."

@@ -14,8 +14,15 @@ from cereflow_bids.workflow import interfaces
 from cereflow_bids.workflow.anatomy import NO_ANATOMY, Anatomy
 from cereflow_bids.workflow.settings import Settings
 
-MEMORY_GB = {"motion": 0.9, "reference": 0.9, "standard_space": 0.9, "tissue": 0.9}
-"""Peak memory of a step beyond 0.5 GB, measured on 96x96x40x18 volumes."""
+MEMORY_GB = {
+    "anatomy": 1.6,
+    "motion": 0.9,
+    "reference": 0.9,
+    "standard_space": 0.9,
+    "tissue": 0.9,
+}
+"""Peak memory of the steps that take more than 0.5 GB, measured on 96x96x40x18 volumes, and on a
+T1w image of 170x256x256 (1.5 GB)."""
 
 EDGES = (
     ("motion", "reference", ("series",)),
@@ -27,7 +34,11 @@ EDGES = (
     ("tissue", "perfusion", ("gm", "wm", "brain")),
     ("motion", "deposit", ("series", "matrices", ("notes", "motion_notes"))),
     ("reference", "deposit", ("m0", "aslref", "mask", ("notes", "reference_notes"))),
-    ("standard_space", "deposit", ("to_asl", "t1w_to_asl", ("notes", "space_notes"))),
+    (
+        "standard_space",
+        "deposit",
+        ("to_asl", "t1w_to_asl", "registration", ("notes", "space_notes")),
+    ),
     ("tissue", "deposit", ("gm", "wm", "brain", "labels", "coverage")),
     (
         "perfusion",
@@ -37,6 +48,7 @@ EDGES = (
 )
 WITH_ANATOMY = ("standard_space", "tissue", "deposit")
 WHOLE = "participants"
+REPORTS = "reports"
 STEPS = {
     "motion": interfaces.Motion,
     "reference": interfaces.Reference,
@@ -75,7 +87,7 @@ def participant_graph(
 
 
 def _anatomy_node(t1w: Path, settings: Settings) -> pe.Node:
-    node = pe.Node(Anatomy(), name=anatomy_name(t1w), mem_gb=1.5)
+    node = pe.Node(Anatomy(), name=anatomy_name(t1w), mem_gb=MEMORY_GB["anatomy"])
     node.inputs.trait_set(
         t1w=str(t1w),
         runs=[],
@@ -117,7 +129,7 @@ def run_graph(run: AslRun, fingerprint: str, settings: Settings) -> pe.Workflow:
 
 def report_graph(runs_of: Mapping[str, Sequence[str]], settings: Settings) -> pe.Workflow:
     """Return the workflow that writes the report of each participant."""
-    whole = pe.Workflow("reports", base_dir=str(settings.work_dir))
+    whole = pe.Workflow(REPORTS, base_dir=str(settings.work_dir))
     for participant, runs in runs_of.items():
         node = pe.Node(interfaces.Report(), name=identifier(f"sub-{participant}"), mem_gb=0.6)
         node.inputs.trait_set(

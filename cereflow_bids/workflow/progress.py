@@ -72,7 +72,7 @@ def recording(listener: Listener, out_dir: Path, *, local: bool = True) -> Liste
     handed_over: defaultdict[str, dict[str, str]] = defaultdict(dict)
 
     def note(node: Any, status: str) -> None:
-        for stem in _stems(node):
+        for stem in runs_of(node):
             steps, step = handed_over[stem], type(node.interface).__name__
             steps.pop(node.fullname, None)
             others = list(steps.values())
@@ -91,7 +91,7 @@ def recording(listener: Listener, out_dir: Path, *, local: bool = True) -> Liste
     return note
 
 
-def _stems(node: Any) -> list[str]:
+def runs_of(node: Any) -> list[str]:
     """Return the run that a node is a step of, or the runs that go with a T1w image."""
     run = getattr(node.inputs, "run", None)
     if run is not None:

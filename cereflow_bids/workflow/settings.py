@@ -8,6 +8,7 @@ from pathlib import Path
 from cereflow_bids.bids.dataset import Selection
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.regions.atlas import Atlas, packaged_atlases
+from cereflow_bids.workflow.plugin_file import Plugin
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,16 @@ class Settings:
         Regions of which there are tables; the packaged ones and those of the user.
     nprocs, omp_nthreads, mem_mb
         Processes, threads per process, memory for all processes (None: not limited).
+    plugin
+        How the steps are run; None for processes of this machine.
     stop_on_first_crash
         Give up at the first failure instead of finishing the others.
+    resource_monitor
+        Record time and memory of every step.
+    write_graph
+        Write the graph of steps.
+    clean_workdir
+        Remove the intermediate results of runs that are done.
     database_dir
         pybids index to reuse.
     validate
@@ -45,7 +54,11 @@ class Settings:
     nprocs: int = 1
     omp_nthreads: int = 1
     mem_mb: int | None = None
+    plugin: Plugin | None = None
     stop_on_first_crash: bool = False
+    resource_monitor: bool = False
+    write_graph: bool = False
+    clean_workdir: bool = False
     database_dir: Path | None = None
     validate: bool = True
     verbose: int = 0

@@ -7,12 +7,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 from nipype.interfaces.base import SimpleInterface
 
 from cereflow_bids.bids.status import UNFINISHED, read_status, write_status
+from cereflow_bids.workflow.monitor import measuring
 from cereflow_bids.workflow.resume import remove_outputs
 from cereflow_bids.workflow.settings import Settings
 
@@ -49,11 +51,20 @@ def obey() -> None:
 
 
 class Stoppable(SimpleInterface):
-    """An interface that takes a request to stop for no failure of its own."""
+    """An interface that takes a request to stop for no failure of its own.
+
+    Attributes
+    ----------
+    measured
+        Record of the time and memory that it takes, if they are wanted.
+    """
+
+    measured: Path | None = None
 
     def run(self, *words: Any, **options: Any) -> Any:
         """Run, and obey."""
-        result = super().run(*words, **options)
+        with measuring(self.measured):
+            result = super().run(*words, **options)
         obey()
         return result
 

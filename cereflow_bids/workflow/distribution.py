@@ -1,0 +1,48 @@
+"""Which nipype plugin runs the steps, and how it is set up."""
+
+from __future__ import annotations
+
+import multiprocessing
+from typing import Any
+
+from nipype.pipeline.plugins.linear import LinearPlugin
+
+from cereflow_bids.workflow import cluster
+from cereflow_bids.workflow.plugin import ResilientMultiProc
+from cereflow_bids.workflow.settings import Settings
+
+POLL_SECONDS = 0.05
+"""nipype looks for finished nodes every 2 s by default, which would cost most of a run's time."""
+
+
+def plugin(settings: Settings) -> tuple[type, dict[str, Any]]:
+    """Return the nipype plugin and its arguments."""
+    chosen = settings.plugin
+    if chosen is not None and chosen.on_cluster:
+        return cluster.PLUGINS[chosen.name], dict(chosen.arguments)
+    processes = settings.nprocs
+    arguments = {} if chosen is None else chosen.arguments
+    if arguments.get("n_procs"):
+        processes = arguments["n_procs"]
+    if processes == 1 or (chosen is not None and chosen.name == "Linear"):
+        return LinearPlugin, {}
+    preload = "cereflow_bids.workflow." + ("interfaces" if settings.verbose else "quiet")
+    multiprocessing.set_forkserver_preload([preload])
+    memory = {"memory_gb": settings.mem_mb / 1024} if settings.mem_mb else {}
+    if arguments.get("memory_gb"):
+        memory = {"memory_gb": arguments["memory_gb"]}
+    return ResilientMultiProc, memory | {
+        "n_procs": processes,
+        "mp_context": "forkserver",
+        "raise_insufficient": False,
+    }
+
+
+def polling(settings: Settings) -> dict[str, str]:
+    """Return how often nipype looks for what has ended, as its configuration has it."""
+    if settings.plugin is None or not settings.plugin.on_cluster:
+        return {"poll_sleep_duration": str(POLL_SECONDS)}
+    return {
+        "poll_sleep_duration": str(cluster.POLL_SECONDS),
+        "job_finished_timeout": str(cluster.RESULT_SECONDS),
+    }
