@@ -107,6 +107,8 @@ def quality_table(**changes: Any) -> pd.DataFrame:
         "mask_coverage": 0.97,
         "mask_dice": 0.95,
         "mask_overlap_coefficient": 0.97,
+        "t1w_spread": np.nan,
+        "t1w_overlap": np.nan,
         "n_pairs": 8,
         "flags": "n/a",
     }

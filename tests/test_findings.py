@@ -1,6 +1,7 @@
 """Mistakes made on purpose are named in the record, and raise a flag and a red banner."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +132,8 @@ def test_a_finding_reaches_the_quality_table(tmp_path):
         name: save(np.asarray(image, np.float32), np.eye(4), tmp_path / f"{name}.nii")
         for name, image in images.items()
     }
+    paths["registration"] = str(tmp_path / "registration.json")
+    Path(paths["registration"]).write_text('{"t1w_spread": 1.5}', encoding="utf-8")
     record = {
         "Findings": [one.name for one in result.findings],
         "RejectedVolumes": [],
@@ -139,3 +142,6 @@ def test_a_finding_reaches_the_quality_table(tmp_path):
     run = run_of(ONE_DELAY, 1.8, SHAPE)
     table = quality_table(run, paths, np.full(9, np.nan), record)
     assert "swapped_pairs" in table["flags"].item().split(";")
+    assert table["t1w_spread"].item() == 1.5
+    assert np.isnan(table["t1w_overlap"].item())
+    assert np.isfinite(table["temporal_snr"].item())

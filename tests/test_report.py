@@ -203,7 +203,7 @@ def test_quality_rows_follow_the_flags() -> None:
     )
     rows = {row["label"]: row for row in quality_rows(record)}
     assert rows["Spatial coefficient of variation"]["verdict"] == "check"
-    assert rows["Spatial coefficient of variation"]["unit"] == "vascular"
+    assert rows["Spatial coefficient of variation"]["expected"].endswith("here: vascular")
     assert rows["Grey matter CBF, mean"]["verdict"] == "check"
     assert rows["Grey matter CBF, mean"]["value"] == "n/a"
     assert rows["Grey matter voxels below 0"]["value"] == "1.2"

@@ -73,30 +73,37 @@ MEASURES = (
     Measure("spatial_cov", "Spatial coefficient of variation", "", 2,
             typical=f"; above {SPATIAL_COV_ARTEFACT:g}: artefact"),
     Measure("negative_fraction", "Grey matter voxels below 0", "%", 1, scale=100),
-    Measure("fraction_above_100", "Grey matter voxels above 100 mL/100 g/min", "%", 1, scale=100,
-            typical="few in adults; more with vessels, noise or youth"),
-    Measure("fraction_above_150", "Grey matter voxels above 150 mL/100 g/min", "%", 1, scale=100,
-            typical="vessels or noise"),
-    Measure("fraction_above_200", "Grey matter voxels above 200 mL/100 g/min", "%", 1, scale=100,
-            typical="vessels, noise or a wrong scale"),
-    Measure("contrast_correlation", "Correlation with grey and white matter", "", 2,
-            typical="1 would be the tissue pattern itself; near 0: noise or failed registration"),
+    Measure("fraction_above_100", "Grey matter voxels above 100", "%", 1, scale=100,
+            typical="few in adults; vessels, noise or youth"),
+    Measure("fraction_above_150", "Grey matter voxels above 150", "%", 1, scale=100,
+            typical="near 0; vessels or noise"),
+    Measure("fraction_above_200", "Grey matter voxels above 200", "%", 1, scale=100,
+            typical="near 0; vessels, noise or wrong scale"),
+    Measure("contrast_correlation", "Correlation with the tissues", "", 2,
+            typical="1 at best; near 0: noise or misplaced"),
     Measure("qei", "Quality evaluation index (QEI)", "", 2,
-            typical="0 to 1, higher is better; no limit is set: compare within the cohort"),
-    Measure("temporal_snr", "Signal over noise of repeats (tSNR)", "", 2,
-            typical="higher is better; no limit is set; n/a without repeats"),
+            typical="0 to 1; no limit: compare in the cohort"),
+    Measure("temporal_snr", "Signal over noise (tSNR)", "", 2,
+            typical="no limit; n/a for a single pair"),
     Measure("mean_deltam_percent", "Mean difference signal", "% of control or M0", 2,
             typical="; 1 to 3 % of an unsuppressed control"),
     Measure("mean_framewise_displacement", "Framewise displacement, mean", "mm", 2),
     Measure("max_framewise_displacement", "Framewise displacement, largest", "mm", 2),
-    Measure("mask_dice", "Overlap of brain mask and template (Dice)", "", 2),
-    Measure("mask_coverage", "Template brain covered by the mask", "%", 0, scale=100,
+    Measure("mask_dice", "Mask and template brain (Dice)", "", 2),
+    Measure("mask_coverage", "Template brain in the mask", "%", 0, scale=100,
             typical="lower where the scan is a slab"),
-    Measure("mask_overlap_coefficient", "Shared by mask and template brain, of the smaller", "%",
-            0, scale=100, typical="near 100, for a slab as well"),
+    Measure("mask_overlap_coefficient", "Overlap, of the smaller of both", "%", 0, scale=100,
+            typical="near 100, where the scan is a slab, too"),
+    Measure("t1w_spread", "T1w registration, spread of starts", "mm", 1,
+            typical="above 5 mm the T1w is not used"),
+    Measure("t1w_overlap", "Mask in the brain of the T1w", "%", 0, scale=100,
+            typical="below 80 % the T1w is not used"),
     Measure("mask_volume", "Brain mask volume", "mL", 0, typical="whole brain: 1000 to 1700 mL"),
     Measure("n_pairs", "Control-label pairs used", "", 0, typical="more pairs, less noise"),
 )  # fmt: skip
+
+WITH_T1W = ("t1w_spread", "t1w_overlap")
+"""Measures that are not shown where there is no T1w image."""
 
 ADVICE = {
     "swapped_order": "Do not use the values. Correct aslcontext.tsv and run again.",
@@ -167,6 +174,8 @@ def quality_rows(record: RunRecord) -> list[dict[str, Any]]:
     for measure in MEASURES:
         value = record.quality.get(measure.name, math.nan)
         known = math.isfinite(value)
+        if not known and measure.name in WITH_T1W:
+            continue
         number = f"{value * measure.scale:.{measure.digits}f}"
         limited = math.isfinite(measure.low) or math.isfinite(measure.high)
         verdict = "ok" if known and limited else ""
@@ -174,14 +183,15 @@ def quality_rows(record: RunRecord) -> list[dict[str, Any]]:
             {
                 "label": measure.label,
                 "value": number if known else "n/a",
-                "unit": _unit(measure, value) if known else "",
-                "expected": measure.expected,
+                "unit": measure.unit if known else "",
+                "expected": measure.expected + _here(measure, value),
                 "verdict": "check" if measure.name in outside else verdict,
             }
         )
     return rows
 
 
-def _unit(measure: Measure, value: float) -> str:
-    """Return the unit or, of the spatial CoV, what it says of the map."""
-    return spatial_cov_category(value) if measure.name == "spatial_cov" else measure.unit
+def _here(measure: Measure, value: float) -> str:
+    """Return what a spatial CoV says of the map; nothing of other measures."""
+    category = spatial_cov_category(value) if measure.name == "spatial_cov" else ""
+    return f"; here: {category}" if category else ""

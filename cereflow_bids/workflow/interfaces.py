@@ -122,6 +122,7 @@ class _StandardSpaceOut(TraitedSpec):
     to_asl = traits.Str()
     to_template = traits.Str()
     t1w_to_asl = traits.Str()
+    registration = traits.Str()
     notes = traits.Str()
 
 
@@ -217,7 +218,7 @@ class Perfusion(Step):
 
 DEPOSITED = (
     *("series", "matrices", "m0", "aslref", "mask", "gm", "wm", "brain"),
-    *("to_asl", "t1w_to_asl"),
+    *("to_asl", "t1w_to_asl", "registration"),
     *(
         "deltam",
         "cbf",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,8 +44,8 @@ def quality_table(
     run
         The run.
     paths
-        ``cbf`` (empty where refused), ``deltam``, ``series``, ``m0``, ``mask``, ``gm``, ``wm`` and
-        ``brain``.
+        ``cbf`` (empty where refused), ``deltam``, ``series``, ``m0``, ``mask``, ``gm``, ``wm``,
+        ``brain`` and ``registration`` (measures of the registration to the T1w image).
     displacement
         Framewise displacement (n,), mm.
     record
@@ -55,6 +57,7 @@ def quality_table(
     inside = mask > 0.5
     values = dict.fromkeys(column_dictionary("quality"), float("nan"))
     values |= _mask_measures(inside, load_mask(paths["brain"]), affine)
+    values |= json.loads(Path(paths["registration"]).read_text(encoding="utf-8"))
     values |= {
         "mean_deltam_percent": _deltam_percent(run, paths, inside),
         "temporal_snr": _temporal_snr(run, paths, inside, record["RejectedVolumes"]),
