@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jinja2
 import pandas as pd
 import pypdf
 import pytest
@@ -27,8 +28,10 @@ from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.errors import InputError, UsageError
 from cereflow_bids.quality.flags import ALARMS
 from cereflow_bids.report.banner import MEASURES, banner, quality_rows
+from cereflow_bids.report.parameters import parameter_rows
 from cereflow_bids.report.participant import build_participant_report
 from cereflow_bids.report.region_table import flagged_pairs, region_groups
+from cereflow_bids.report.rendering import TEMPLATES
 from cereflow_bids.report.runs import RunRecord, read_run
 
 RUN = "sub-01_ses-1"
@@ -81,6 +84,34 @@ def test_units_and_limits_are_told(built: tuple[Path, str, str]) -> None:
             "Elition X",
         ):
             assert words in text
+
+
+def limitations_of(single: bool, several: bool, consensus: bool) -> str:
+    page = (
+        '{% from "limitations.html.j2" import limitations %}'
+        "{{ limitations(true, single, several, consensus) }}"
+    )
+    made = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True)
+    return made.from_string(page).render(single=single, several=several, consensus=consensus)
+
+
+def test_limitations_are_those_of_the_model() -> None:
+    """With several delays a wrong constant does not scale all values alike."""
+    one, form = "all values by about the same factor", "the consensus form (Woods 2024)"
+    assert one in limitations_of(True, False, False)
+    assert "late arrival" in limitations_of(True, False, False)
+    assert form not in limitations_of(True, False, False)
+    assert one not in limitations_of(False, True, True)
+    assert "move arrival times" in limitations_of(False, True, True)
+    assert form in limitations_of(False, True, True)
+    assert form not in limitations_of(False, True, False)
+
+
+def test_only_constants_are_marked_as_assumed() -> None:
+    chosen = {"name": "SpatialPriorGuide", "value": "none", "origin": "default"}
+    record = RunRecord(RUN, "done", sidecar=sidecar(Parameters=[*PARAMETERS, chosen]))
+    marked = [row["name"] for row in parameter_rows(record) if row["assumed"]]
+    assert marked == ["LabelingEfficiency", "PartitionCoefficient"]
 
 
 def test_html_stands_alone(built: tuple[Path, str, str]) -> None:

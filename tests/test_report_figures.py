@@ -10,7 +10,7 @@ import pytest
 from report_derivatives import AFFINE, SHAPE, confounds_table, ellipsoid
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.report import parameters, planes
+from cereflow_bids.report import mosaic, parameters, planes
 from cereflow_bids.report.figures import cbf_mosaic, motion_plot, registration_overview
 from cereflow_bids.report.planes import brain_planes, to_ras
 
@@ -115,6 +115,16 @@ def test_planes_hold_brain_from_foot_to_head() -> None:
     assert len(indices) == 24
     assert indices == sorted(set(indices))
     assert (indices[0], indices[-1]) == (10, 49)
+
+
+def test_the_title_tells_how_many_slices_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(mosaic, "_picture", lambda *_, title, scale: titles.append(title) or b"")
+    for slices in (24, 40):
+        mask = np.zeros((10, 10, 44))
+        mask[2:8, 2:8, :slices] = 1
+        cbf_mosaic(mask, mask, np.eye(4), title="CBF")
+    assert titles == ["CBF", "CBF  ·  24 of 40 slices"]
 
 
 def test_position_is_in_scanner_millimetres() -> None:

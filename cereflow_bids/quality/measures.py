@@ -102,8 +102,9 @@ def temporal_snr(differences: Map, measurement: ArrayLike) -> float:
 def deltam_percent(deltam: Map, reference: Map, mask: Mask) -> float:
     """Return the mean ΔM in the brain over the mean reference signal (control or M0), %.
 
-    1 to 3 % of an unsuppressed control is normal; a negative value says that control and label are
-    swapped.
+    Of an unsuppressed control 0.3 to 0.8 % is usual: by the consensus equation (pCASL, delay and
+    labelling 1.8 s, 3 T) 1 % is a CBF of 86 mL/100 g/min, and whole brains have about 30 to 70.
+    A negative value says that control and label are swapped.
     """
     base = mean_in(reference, mask)
     return 100 * mean_in(deltam, mask) / base if base > 0 else float("nan")

@@ -86,7 +86,7 @@ MEASURES = (
     Measure("temporal_snr", "Signal over noise (tSNR)", "", 2,
             typical="no limit; n/a for a single pair"),
     Measure("mean_deltam_percent", "Mean difference signal", "% of control or M0", 2,
-            typical="; 1 to 3 % of an unsuppressed control"),
+            typical="; 0.3 to 0.8 % of an unsuppressed control"),
     Measure("mean_framewise_displacement", "Framewise displacement, mean", "mm", 2),
     Measure("max_framewise_displacement", "Framewise displacement, largest", "mm", 2),
     Measure("mask_dice", "Mask and template brain (Dice)", "", 2),
@@ -98,7 +98,7 @@ MEASURES = (
             typical="above 5 mm the T1w is not used"),
     Measure("t1w_overlap", "Mask in the brain of the T1w", "%", 0, scale=100,
             typical="below 80 % the T1w is not used"),
-    Measure("mask_volume", "Brain mask volume", "mL", 0, typical="whole brain: 1000 to 1700 mL"),
+    Measure("mask_volume", "Brain mask volume", "mL", 0, typical="1100 to 2000, with its fluid"),
     Measure("n_pairs", "Control-label pairs used", "", 0, typical="more pairs, less noise"),
 )  # fmt: skip
 

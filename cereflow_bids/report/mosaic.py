@@ -101,7 +101,7 @@ def axial_mosaic(
     affine
         Shape (4, 4), voxel to millimetre.
     title
-        Printed above the slices.
+        Printed above the slices, with their number where not all are shown.
     scale
         The same for everybody.
 
@@ -113,6 +113,9 @@ def axial_mosaic(
     shown = np.where(np.asarray(mask) > 0, np.asarray(values, dtype=np.float32), np.nan)
     brain, volume = cropped(mask, shown, affine)
     indices = brain_planes(brain.data, "axial", MOST_SLICES)
+    there = int((brain.data > 0.5).any(axis=(0, 1)).sum())
+    if len(indices) < there:
+        title += f"  ·  {len(indices)} of {there} slices"
     tiles = [plane_of(volume.data, "axial", index) for index in indices]
     labels = [f"z {volume.position('axial', index):+.0f}" for index in indices]
     masks = [plane_of(brain.data, "axial", index) for index in indices]

@@ -43,6 +43,12 @@ UNITS = {
     "RepetitionTimePreparation": "s",
 }
 ASSUMED = "default"
+CONSTANTS = {
+    *("LabelingEfficiency", "T1Blood", "BloodT1", "T1Tissue", "TissueT1", "T2StarTissue"),
+    *("PartitionCoefficient", "BloodBrainPartitionCoefficient", "ReferencePartitionCoefficient"),
+    *("T1Reference", "T2Reference", "T2Blood"),
+}
+"""What the body or the labelling has, and could be measured; other defaults are choices."""
 
 
 def label_of(name: str) -> str:
@@ -103,7 +109,10 @@ def acquisition_rows(record: RunRecord) -> list[tuple[str, str]]:
 
 
 def parameter_rows(record: RunRecord) -> list[dict[str, Any]]:
-    """Return one row per constant: label, BIDS name, value, unit, origin, note, and if assumed."""
+    """Return one row per parameter: label, BIDS name, value, unit, origin, note.
+
+    ``assumed`` is true of a constant that nobody gave; not of a choice left at its default.
+    """
     return [
         {
             "label": label_of(parameter["name"]),
@@ -111,7 +120,8 @@ def parameter_rows(record: RunRecord) -> list[dict[str, Any]]:
             "value": value_of(parameter["value"]),
             "unit": "" if parameter.get("unit") in (None, "1") else parameter["unit"],
             "origin": parameter["origin"],
-            "assumed": str(parameter["origin"]).startswith(ASSUMED),
+            "assumed": parameter["name"] in CONSTANTS
+            and str(parameter["origin"]).startswith(ASSUMED),
             "note": parameter.get("note") or "",
         }
         for parameter in record.sidecar.get("Parameters", [])

@@ -78,6 +78,8 @@ def build_participant_report(
         delays=sorted({delay for record in records for delay in record.delays}),
         absolute=any(record.state == "done" and not record.refused for record in records),
         single_delay=any(len(record.delays) == 1 for record in records),
+        several_delays=any(record.has_att for record in records),
+        consensus_model=any(record.parameter("KineticModel") == "consensus" for record in records),
     )
     page = writer.write_text("report_html", html, participant=label)
     return page, writer.write_bytes("report_pdf", render_pdf(html), participant=label)
@@ -104,6 +106,7 @@ def run_content(writer: DerivativeWriter, record: RunRecord) -> dict[str, Any]:
         "tiles": headline_numbers(record) if done and not record.refused else [],
         "acquisition": acquisition_rows(record),
         "parameters": parameter_rows(record),
+        "pulsed": record.acquisition.get("ArterialSpinLabelingType") == "PASL",
         "quantification": record.sidecar.get("Quantification", ""),
         "reference": record.sidecar.get("Reference", ""),
         "figures": {key: data_uri(png) for key, png in figures.items()},

@@ -108,11 +108,15 @@ class RunRecord:
     @property
     def _measured(self) -> list[float]:
         """The delay of each measurement; several durations may share one."""
-        for parameter in self.sidecar.get("Parameters", []):
-            if parameter["name"] == "PostLabelingDelay":
-                value = parameter["value"]
-                return [float(v) for v in (value if isinstance(value, list) else [value])]
-        return []
+        value = self.parameter("PostLabelingDelay")
+        if value is None:
+            return []
+        return [float(v) for v in (value if isinstance(value, list) else [value])]
+
+    def parameter(self, name: str) -> Any:
+        """Return the value of a parameter of the CBF map; None where it has none of that name."""
+        rows = self.sidecar.get("Parameters", [])
+        return next((row["value"] for row in rows if row["name"] == name), None)
 
 
 def read_run(writer: DerivativeWriter, run: str) -> RunRecord:
