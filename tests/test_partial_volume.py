@@ -55,6 +55,16 @@ def test_absent_tissue_and_proportional_fractions():
     assert all(np.isnan(m).all() for m in linear_regression(gm, wm, wm))
 
 
+def test_a_trace_of_tissue_gets_no_number():
+    """It would be noise over next to nothing."""
+    rng = np.random.default_rng(3)
+    gm = rng.uniform(0.6, 0.95, SHAPE)
+    wm = rng.uniform(0, 0.08, SHAPE)
+    got_gm, got_wm = linear_regression(60 * gm + rng.normal(0, 3, SHAPE), gm, wm)
+    assert np.isnan(got_wm).all()
+    assert np.abs(got_gm - 60).max() < 12
+
+
 def test_missing_values_stay_where_they_are(fractions):
     gm, wm = fractions
     image = gm * 60 + wm * 20

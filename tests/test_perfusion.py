@@ -156,6 +156,16 @@ def test_no_recovery_without_a_repetition_time(tr):
         recovery_fraction(tr)
 
 
+@pytest.mark.parametrize("fwhm", [0, 5])
+def test_a_trace_of_m0_counts_as_none(fwhm):
+    """Noise about zero would divide ΔM into thousands."""
+    m0 = np.full((9, 9, 9), 100.0)
+    m0[4, 4, 4], m0[2, 2, 2] = 0.2, 15.0
+    smooth = smooth_m0(m0, np.ones(m0.shape, bool), (3, 3, 3), fwhm)
+    assert smooth[4, 4, 4] > 90
+    assert (smooth[2, 2, 2] == 15) == (fwhm == 0)
+
+
 def test_smoothing_of_m0_keeps_a_flat_m0_and_does_not_let_the_rim_in():
     mask = np.zeros((20, 20, 12), bool)
     mask[4:16, 4:16, 2:10] = True

@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from cereflow_bids.perfusion.constants import FULL_RECOVERY_TR, M0_SMOOTHING_FWHM, T1_TISSUE
+from cereflow_bids.perfusion.constants import (
+    FULL_RECOVERY_TR,
+    LEAST_M0,
+    M0_SMOOTHING_FWHM,
+    T1_TISSUE,
+)
 
 Float = NDArray[np.float64]
 
@@ -78,6 +83,15 @@ def echo_time_factor(m0_echo_time: float, asl_echo_time: float, t2_star: float) 
     return float(np.exp((m0_echo_time - asl_echo_time) / t2_star))
 
 
+def has_m0(m0: ArrayLike, mask: ArrayLike) -> NDArray[np.bool_]:
+    """Tell where in the mask M0 is finite and at least a tenth of its median there (x, y, z)."""
+    values, inside = np.asarray(m0, dtype=np.float64), np.asarray(mask, dtype=bool)
+    positive = inside & np.isfinite(values) & (values > 0)
+    if not positive.any():
+        return np.asarray(positive)
+    return np.asarray(positive & (values >= LEAST_M0 * np.median(values[positive])))
+
+
 def smooth_m0(
     m0: ArrayLike,
     mask: ArrayLike,
@@ -93,7 +107,7 @@ def smooth_m0(
     Parameters
     ----------
     m0
-        M0 image (x, y, z); values that are not positive count as missing.
+        M0 image (x, y, z); what `has_m0` says no to counts as missing.
     mask
         Brain mask (x, y, z).
     voxel_size
@@ -113,7 +127,7 @@ def smooth_m0(
         If no voxel of the mask has a positive M0.
     """
     values = np.asarray(m0, dtype=np.float64)
-    valid = np.asarray(mask, dtype=bool) & np.isfinite(values) & (values > 0)
+    valid = has_m0(values, mask)
     if not valid.any():
         raise ValueError("M0 is not positive anywhere in the brain mask")
     core = ndimage.binary_erosion(valid, border_value=1) if fwhm > 0 else valid

@@ -23,6 +23,10 @@ FULL_RECOVERY_TR = 5.0
 CBF_UNIT = 6000.0
 """mL/g/s to mL/100 g/min."""
 
+LEAST_M0 = 0.1
+"""Fraction of the brain's median M0 below which a voxel has none: air, or a lost signal, by which
+noise would be divided (our choice)."""
+
 M0_SMOOTHING_FWHM = 5.0
 """FWHM of the Gaussian that smooths M0 inside the mask, mm (Alsop 2015 asks for smoothing)."""
 

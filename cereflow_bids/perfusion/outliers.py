@@ -167,8 +167,8 @@ def _reject_by_level(grey: Float, kept: Bool, reasons: dict[int, str]) -> None:
     for i, value in zip(index[away > limit], level[away > limit], strict=True):
         kept[i] = False
         reasons[int(i)] = (
-            f"its grey matter mean {value:.4g} is more than {limit:.3g} "
-            f"from the median {median:.4g}"
+            f"its grey matter mean {value:.4g} is more than {limit:.3g} from the median "
+            f"{median:.4g} of all (in units of M0, where there is one)"
         )
 
 

@@ -14,9 +14,13 @@ KERNEL = {"2D": (5, 5, 1), "3D": (5, 5, 5)}
 """Voxels of the regression's kernel, by the acquisition's readout (Asllani 2008)."""
 
 MINIMUM_FRACTION = 0.01
-"""Mean fraction of a tissue over the kernel below which it has no estimate (our choice)."""
+"""Mean fraction of a tissue over the kernel below which it takes no part (our choice)."""
 
-_COLLINEAR = 1e-6
+REPORTED_FRACTION = 0.1
+"""Mean fraction of a tissue over the voxels of the kernel below which it has no result: so little
+of it tells nothing but noise (our choice)."""
+
+_COLLINEAR = 1e-3
 """1 - cos² of the angle between the two fractions below which they cannot be told apart."""
 
 
@@ -43,14 +47,15 @@ def linear_regression(
     mask
         Voxels (x, y, z) that take part and get a result; all finite ones if not given.
     minimum
-        Mean fraction over the kernel below which a tissue's result is NaN; the other tissue's is
-        then that of a regression on it alone.
+        Mean fraction over the kernel below which a tissue takes no part; the other tissue's result
+        is then that of a regression on it alone.
 
     Returns
     -------
     gm_image, wm_image
-        (x, y, z), unit of the image. NaN outside the mask, where the tissue is all but absent,
-        and where the two fractions are proportional, so that nothing tells the tissues apart.
+        (x, y, z), unit of the image. NaN outside the mask, where the tissue has a mean fraction
+        below `REPORTED_FRACTION`, and where the two fractions are proportional, so that nothing
+        tells the tissues apart.
 
     Notes
     -----
@@ -69,6 +74,7 @@ def linear_regression(
         for name, a in {"g": g, "w": w, "gg": g * g, "ww": w * w, "gw": g * w}.items()
     }
     gy, wy = (ndimage.uniform_filter(a * y, KERNEL[readout], mode="constant") for a in (g, w))
+    filled = ndimage.uniform_filter(good.astype(np.float64), KERNEL[readout], mode="constant")
     has_gm, has_wm = good & (mean["g"] >= minimum), good & (mean["w"] >= minimum)
     det = mean["gg"] * mean["ww"] - mean["gw"] ** 2
     both = has_gm & has_wm & (det > _COLLINEAR * mean["gg"] * mean["ww"])
@@ -80,5 +86,6 @@ def linear_regression(
         result = np.full(y.shape, np.nan)
         np.divide(mean[cross] * yy - mean["gw"] * yx, det, out=result, where=both)
         np.divide(yy, mean[own], out=result, where=alone)
+        result[mean[own[0]] < REPORTED_FRACTION * filled] = np.nan
         results.append(result)
     return results[0], results[1]

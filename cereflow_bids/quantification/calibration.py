@@ -15,6 +15,7 @@ from cereflow_bids.perfusion import constants
 from cereflow_bids.perfusion.calibration import (
     echo_time_factor,
     flip_angle_factor,
+    has_m0,
     recovery_fraction,
     smooth_m0,
 )
@@ -117,9 +118,10 @@ def _voxelwise(
         ) from error
     origin = DEFAULT if science.m0_smoothing == constants.M0_SMOOTHING_FWHM else COMMAND_LINE
     used.append(Parameter("M0SmoothingFWHM", science.m0_smoothing, "mm", origin))
-    missing = int(np.count_nonzero(mask & ~(np.isfinite(m0) & (m0 > 0))))
+    missing = int(np.count_nonzero(mask & ~has_m0(m0, mask)))
     share = f"{missing} of {np.count_nonzero(mask)} voxels of the brain"
-    notes = (f"M0 is not positive in {share}: there the M0 of their neighbours was taken.",)
+    least = f"{100 * constants.LEAST_M0:.0f} % of its median"
+    notes = (f"M0 is less than {least} in {share}: there the M0 of their neighbours was taken.",)
     return Calibrated(smooth, tuple(used), smooth * mask, notes=notes if missing else ())
 
 
