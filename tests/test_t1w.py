@@ -26,11 +26,12 @@ def file(name):
         entities={long[key]: value for key, value in entities.items()},
         filename=f"{name}.nii.gz",
         path=f"/d/{name}.nii.gz",
+        relpath=f"{name}.nii.gz",
     )
 
 
-def layout(*names):
-    return SimpleNamespace(get=lambda **_: [file(name) for name in names])
+def files(*names):
+    return SimpleNamespace(images=lambda *_: [file(name) for name in names])
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def layout(*names):
     ],
 )
 def test_the_t1w_of_the_same_session_is_preferred(names, chosen, told):
-    path, note = find_t1w(layout(*names), file("sub-1_ses-1_asl"))
+    path, note = find_t1w(files(*names), file("sub-1_ses-1_asl"))
     assert (path and path.name) == (chosen and f"{chosen}.nii.gz")
     assert told in note
     assert bool(note) == bool(told)

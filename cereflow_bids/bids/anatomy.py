@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from cereflow_bids.bids.annex import require_content
 
 if TYPE_CHECKING:
-    from bids import BIDSLayout
     from bids.layout import BIDSFile
+
+    from cereflow_bids.bids.files import Files
 
 # Of several images, one without these is the plain one.
 _VARIANTS = ("acquisition", "ceagent", "reconstruction", "part", "echo", "inversion")
 
 
-def find_t1w(layout: BIDSLayout, run: BIDSFile) -> tuple[Path | None, str]:
+def find_t1w(files: Files, run: BIDSFile) -> tuple[Path | None, str]:
     """Return the T1w image of a run's participant, and a sentence where there was a choice.
 
     That of the run's own session is preferred, then one without a session, then any other; of
@@ -23,14 +24,12 @@ def find_t1w(layout: BIDSLayout, run: BIDSFile) -> tuple[Path | None, str]:
 
     Parameters
     ----------
-    layout
-        The dataset.
+    files
+        Those of the dataset.
     run
         Its ``_asl`` file.
     """
-    found = layout.get(
-        subject=run.entities["subject"], suffix="T1w", extension=[".nii", ".nii.gz"]
-    )
+    found = files.images(run.entities["subject"], "T1w")
     # Conversion marks thick 2D images so: they are for display only.
     found = [image for image in found if image.entities.get("acquisition") != "2D"]
     if not found:

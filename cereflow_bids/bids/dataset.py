@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cereflow_bids.bids.anatomy import find_t1w
+from cereflow_bids.bids.files import IMAGES, Files
 from cereflow_bids.bids.index import check_sidecars
 from cereflow_bids.bids.m0_metadata import read_calibration
 from cereflow_bids.bids.metadata import read_labeling
@@ -76,13 +77,14 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
         )
     runs, rejected = [], []
     stems: set[str] = set()
-    for image in _asl_files(layout, selection):
+    files = Files(layout)
+    for image in _asl_files(files, selection):
         stem = run_stem(image)
         metadata: dict[str, Any] = {}
         try:
             _check_single(stem, stems, image)
-            metadata = dict(layout.get_metadata(image.path))
-            runs.append(build_run(layout, image, ignore=selection.ignore))
+            metadata = files.metadata(image)
+            runs.append(build_run(files, image, ignore=selection.ignore))
         except CereflowError as error:
             rejected.append(Rejected(stem, image.entities["subject"], error, metadata))
         except Exception as error:  # noqa: BLE001
@@ -105,13 +107,13 @@ def run_stem(image: BIDSFile) -> str:
     return str(image.filename).rpartition("_asl.")[0]
 
 
-def build_run(layout: BIDSLayout, image: BIDSFile, *, ignore: Sequence[str] = ()) -> AslRun:
+def build_run(files: Files, image: BIDSFile, *, ignore: Sequence[str] = ()) -> AslRun:
     """Read and validate one run.
 
     Parameters
     ----------
-    layout
-        The dataset.
+    files
+        Those of the dataset.
     image
         The ``_asl`` file.
     ignore
@@ -123,12 +125,12 @@ def build_run(layout: BIDSLayout, image: BIDSFile, *, ignore: Sequence[str] = ()
         Naming file, key, value and remedy.
     """
     path = Path(image.path)
-    where = str(path.relative_to(layout.root))
+    where = str(path.relative_to(files.root))
     shape = image_shape(path, where)
     n_volumes = volume_count(shape)
-    context_file, context = _context(layout, path, where, n_volumes)
-    check_sidecars(path, Path(layout.root))
-    sidecar = Sidecar(layout.get_metadata(image.path), where)
+    context_file, context = _context(files, path, where, n_volumes)
+    check_sidecars(path, files.inheritance)
+    sidecar = Sidecar(files.metadata(image), where)
     if not set(context) & set(LABELED):
         raise InputError(
             "aslcontext.tsv lists neither control and label nor deltam volumes.",
@@ -137,10 +139,10 @@ def build_run(layout: BIDSLayout, image: BIDSFile, *, ignore: Sequence[str] = ()
         )
     _check_scaling(sidecar, context)
     labeling, notes = read_labeling(sidecar, context, shape)
-    m0 = _m0scan(layout, image) if sidecar.values.get("M0Type") == "Separate" else None
-    t1w, told = (None, "") if "t1w" in ignore else find_t1w(layout, image)
+    m0 = _m0scan(files, image) if sidecar.values.get("M0Type") == "Separate" else None
+    t1w, told = (None, "") if "t1w" in ignore else find_t1w(files, image)
     notes += [told] if told else []
-    files = [path, context_file, *([m0[0]] if m0 else []), *([t1w] if t1w else [])]
+    inputs = [path, context_file, *([m0[0]] if m0 else []), *([t1w] if t1w else [])]
     return AslRun(
         stem=run_stem(image),
         participant=image.entities["subject"],
@@ -154,12 +156,10 @@ def build_run(layout: BIDSLayout, image: BIDSFile, *, ignore: Sequence[str] = ()
             key: sidecar.values[key] for key in ACQUISITION_KEYS if key in sidecar.values
         },
         notes=tuple(notes),
-        fingerprint=_fingerprint(files),
+        fingerprint=_fingerprint(inputs),
         metadata=json.dumps(dict(sorted(sidecar.values.items()))),
         t1w=t1w,
-        person=read_person(
-            Path(layout.root), image.entities["subject"], image.entities.get("session")
-        ),
+        person=read_person(files.root, image.entities["subject"], image.entities.get("session")),
     )
 
 
@@ -196,15 +196,15 @@ def _check_single(stem: str, seen: set[str], image: BIDSFile) -> None:
     seen.add(stem)
 
 
-def _asl_files(layout: BIDSLayout, selection: Selection) -> list[BIDSFile]:
-    query: dict[str, Any] = {"suffix": "asl", "extension": [".nii", ".nii.gz"]}
+def _asl_files(files: Files, selection: Selection) -> list[BIDSFile]:
+    query: dict[str, Any] = {"suffix": "asl", "extension": list(IMAGES)}
     if selection.participants:
         query["subject"] = list(selection.participants)
     if selection.sessions:
         query["session"] = list(selection.sessions)
     query |= (selection.filters or {}).get("asl", {})
     try:
-        found = layout.get(**query)
+        found = files.chosen(**query)
     except (ValueError, TypeError) as error:
         raise UsageError(
             f"the filters are not understood ({error}).", fix="name BIDS entities as pybids does."
@@ -213,28 +213,24 @@ def _asl_files(layout: BIDSLayout, selection: Selection) -> list[BIDSFile]:
 
 
 def _context(
-    layout: BIDSLayout, image: Path, where: str, n_volumes: int
+    files: Files, image: Path, where: str, n_volumes: int
 ) -> tuple[Path, tuple[str, ...]]:
-    found = layout.get_nearest(
-        str(image),
-        suffix="aslcontext",
-        extension=".tsv",
-        ignore_strict_entities=["suffix", "extension"],
-    )
-    return read_context(None if found is None else Path(found), where, n_volumes)
+    found = files.inheritance.applicable(image, "aslcontext", ".tsv")
+    return read_context(found[-1] if found else None, where, n_volumes)
 
 
-def _m0scan(layout: BIDSLayout, image: BIDSFile) -> tuple[Path, Sidecar] | None:
+def _m0scan(files: Files, image: BIDSFile) -> tuple[Path, Sidecar] | None:
     """Return the M0 that names this run in IntendedFor, or the only one beside it."""
-    query = {key: image.entities[key] for key in ("subject", "session") if key in image.entities}
-    found = layout.get(suffix="m0scan", extension=[".nii", ".nii.gz"], **query)
-    candidates = [(Path(m.path), layout.get_metadata(m.path)) for m in found]
+    found = files.images(image.entities["subject"], "m0scan")
+    if "session" in image.entities:
+        found = [m for m in found if m.entities.get("session") == image.entities["session"]]
+    candidates = [(Path(m.path), files.metadata(m)) for m in found]
     intended = [c for c in candidates if _intends(c[1].get("IntendedFor"), str(image.filename))]
     silent = [c for c in candidates if "IntendedFor" not in c[1]]
     chosen = intended or (silent if len(silent) == 1 else [])
     if len(chosen) > 1:
         # Pairs of opposite phase encoding are common; the run's own direction fits it.
-        own = layout.get_metadata(image.path).get("PhaseEncodingDirection")
+        own = files.metadata(image).get("PhaseEncodingDirection")
         chosen = [c for c in chosen if own and c[1].get("PhaseEncodingDirection") == own]
         if len(chosen) != 1:
             raise InputError(
@@ -245,9 +241,10 @@ def _m0scan(layout: BIDSLayout, image: BIDSFile) -> tuple[Path, Sidecar] | None:
     if not chosen:
         return None
     path, values = chosen[0]
-    image_shape(path, str(path.relative_to(layout.root)))
-    check_sidecars(path, Path(layout.root))
-    return path, Sidecar(values, str(path.relative_to(layout.root)))
+    where = str(path.relative_to(files.root))
+    image_shape(path, where)
+    check_sidecars(path, files.inheritance)
+    return path, Sidecar(values, where)
 
 
 def _intends(value: Any, name: str) -> bool:

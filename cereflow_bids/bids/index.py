@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cereflow_bids.atomic import write_text_atomically
 from cereflow_bids.bids.annex import is_dangling, require_content
+from cereflow_bids.bids.inheritance import Inheritance
 from cereflow_bids.bids.sidecar import read_values
 from cereflow_bids.errors import InputError, UsageError
 
@@ -73,27 +74,24 @@ def check_json(sidecar: Path, where: str = "") -> None:
         read_values(sidecar)
 
 
-def check_sidecars(image: Path, root: Path) -> None:
+def check_sidecars(image: Path, inheritance: Inheritance) -> None:
     """Refuse an image one of whose sidecars is damaged, whether its own or an inherited one.
 
     Parameters
     ----------
     image
-        Below `root`.
-    root
-        Top folder of the dataset.
+        Of the dataset.
+    inheritance
+        The files that others inherit from.
 
     Raises
     ------
     InputError
         With the place of the mistake.
     """
-    *entities, suffix = image.name.partition(".")[0].split("_")
-    for folder in image.relative_to(root).parents:
-        for sidecar in sorted((root / folder).glob(f"*{suffix}.json")):
-            *some, last = sidecar.stem.split("_")
-            if last == suffix and set(some) <= set(entities):
-                check_json(sidecar, str(folder / sidecar.name))
+    suffix = image.name.partition(".")[0].rpartition("_")[2]
+    for sidecar in reversed(inheritance.applicable(image, suffix, ".json")):
+        check_json(sidecar, str(sidecar.relative_to(inheritance.dataset)))
 
 
 def _index(bids_dir: Path, database_dir: Path | None, *, reset: bool) -> BIDSLayout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,13 +21,13 @@ class Inheritance:
     """The files of one raw dataset that others inherit from; every folder is listed once."""
 
     def __init__(self, dataset: Path) -> None:
-        self._dataset = dataset
-        self._folders: dict[Path, list[_Name]] = {}
+        self.dataset = dataset
+        self._folders: dict[Path, defaultdict[tuple[str, str], list[_Name]]] = {}
 
     @cached_property
     def images(self) -> list[Path]:
         """All NIfTI images of the participants, in order."""
-        return sorted(self._dataset.glob("sub-*/**/*.nii*"))
+        return sorted(self.dataset.glob("sub-*/**/*.nii*"))
 
     def named(self, suffix: str) -> list[Path]:
         """Return the images of one suffix, such as ``"asl"``."""
@@ -45,15 +46,12 @@ class Inheritance:
             Their extension with its dot.
         """
         own = _parsed(image).entities
-        inside = image.parent.relative_to(self._dataset).parents
-        levels = [self._dataset / part for part in reversed(inside)] + [image.parent]
+        inside = image.parent.relative_to(self.dataset).parents
+        levels = [self.dataset / part for part in reversed(inside)] + [image.parent]
         found = []
         for level in levels:
-            wanted = [
-                name
-                for name in self._listed(level)
-                if (name.suffix, name.extension) == (suffix, extension) and name.entities <= own
-            ]
+            named = self._listed(level)[suffix, extension]
+            wanted = [name for name in named if name.entities <= own]
             found += sorted(wanted, key=lambda name: len(name.entities))
         return [name.path for name in found]
 
@@ -70,11 +68,14 @@ class Inheritance:
             values |= read_values(path)
         return values
 
-    def _listed(self, folder: Path) -> list[_Name]:
+    def _listed(self, folder: Path) -> defaultdict[tuple[str, str], list[_Name]]:
+        """Return the files of a folder by suffix and extension."""
         if folder not in self._folders:
-            self._folders[folder] = [
-                _parsed(path) for path in folder.iterdir() if "." in path.name
-            ]
+            self._folders[folder] = defaultdict(list)
+            for path in sorted(folder.iterdir()):
+                if "." in path.name:
+                    name = _parsed(path)
+                    self._folders[folder][name.suffix, name.extension].append(name)
         return self._folders[folder]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def _rows(path: Path, key: str, label: str) -> list[Mapping[str, str]]:
     require_content(path)
     if not path.is_file():
         return []
+    stat = path.stat()
+    table = _table(path, (stat.st_size, stat.st_mtime_ns))
+    bare = label.partition("-")[2]
+    return [row for row in table if row.get(key) in (label, bare)]
+
+
+@functools.lru_cache(maxsize=2)
+def _table(path: Path, _state: tuple[int, int]) -> list[Mapping[str, str]]:
+    """Return all rows of a table, read once for all participants."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as text:
             table = list(csv.DictReader(text, delimiter="\t", restkey="", restval=""))
@@ -81,11 +91,9 @@ def _rows(path: Path, key: str, label: str) -> list[Mapping[str, str]]:
         raise InputError(
             "it is no table.", where=path.name, fix="write it anew, as UTF-8 text with tabs."
         ) from error
-    clean = [
+    return [
         {name.strip().lower(): str(value).strip() for name, value in row.items()} for row in table
     ]
-    bare = label.partition("-")[2]
-    return [row for row in clean if row.get(key) in (label, bare)]
 
 
 def _haematocrit(path: Path, text: str) -> Parameter:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from cereflow_bids import __version__
@@ -46,18 +46,28 @@ def make_plan(settings: Settings, *, dry: bool = False) -> Plan:
     layout = open_dataset(settings.bids_dir, None if dry else settings.database_dir)
     runs, rejected = select_runs(layout, settings.selection)
     fingerprints = {run.stem: _fingerprint(run, settings) for run in runs}
-    finished = [run for run in runs if _is_finished(run, fingerprints[run.stem], settings)]
-    todo = [run for run in runs if run not in finished]
+    todo, finished = _sorted_out(runs, fingerprints, settings)
     return Plan(tuple(todo), tuple(finished), tuple(rejected), fingerprints)
 
 
 def present_plan(plan: Plan, settings: Settings, busy: Container[str]) -> Plan:
     """Return the plan without participants of other calls, and with what those have finished."""
     runs = [run for run in (*plan.todo, *plan.finished) if run.participant not in busy]
-    finished = [run for run in runs if _is_finished(run, plan.fingerprints[run.stem], settings)]
-    todo = [run for run in runs if run not in finished]
+    todo, finished = _sorted_out(runs, plan.fingerprints, settings)
     rejected = [one for one in plan.rejected if one.participant not in busy]
     return Plan(tuple(todo), tuple(finished), tuple(rejected), plan.fingerprints)
+
+
+def _sorted_out(
+    runs: Iterable[AslRun], fingerprints: Mapping[str, str], settings: Settings
+) -> tuple[list[AslRun], list[AslRun]]:
+    """Return what is to do and what is finished."""
+    todo: list[AslRun] = []
+    finished: list[AslRun] = []
+    for run in runs:
+        done = _is_finished(run, fingerprints[run.stem], settings)
+        (finished if done else todo).append(run)
+    return todo, finished
 
 
 def _fingerprint(run: AslRun, settings: Settings) -> str:
