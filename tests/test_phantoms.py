@@ -50,6 +50,17 @@ def test_several_delays_give_back_the_truth(phantom, name):
     assert rmse(found.further["att"][grey], load("*truth_att*")[grey]) <= 2e-3
 
 
+def test_the_default_reads_low_by_as_much_as_the_documents_say(phantom):
+    """The phantom is of the full model, with T1 of tissue; the default is the consensus form."""
+    run, series, m0, grey, load = phantom("varied_multi_clean")
+    brain, white = load("*desc-brain_mask*") > 0, load("*label-wm_desc-pure_mask.nii.gz") > 0
+    found = quantify(run, series, m0, brain, voxel_size=(3.5, 3.5, 5), science=Science())
+    cbf, att = load("*truth_cbf*"), load("*truth_att*")
+    for tissue, share, early in ((grey, -0.18, 0.10), (white, -0.49, 0.36)):
+        assert found.cbf[tissue].mean() / cbf[tissue].mean() - 1 == pytest.approx(share, abs=0.02)
+        assert np.mean((att - found.further["att"])[tissue]) == pytest.approx(early, abs=0.03)
+
+
 @pytest.mark.parametrize("kind", ["single", "pasl"])
 def test_one_delay_equals_the_closed_form(phantom, kind):
     run, series, _, grey, _ = phantom(f"varied_{kind}_clean")
