@@ -123,6 +123,24 @@ def test_early_arrival_of_a_pulsed_bolus_is_told_as_it_is():
     assert any("less the duration of the bolus (0.5 s)" in note for note in result.notes)
 
 
+@pytest.mark.parametrize(("model", "cbf", "told"), [("consensus", 60, False), ("full", 55, True)])
+def test_cbf_depends_on_an_arrival_before_the_first_delay_only_in_the_full_model(model, cbf, told):
+    delays = [1.5, 2.0, 2.5]
+    run = run_of(("deltam",) * 3, delays, MRAcquisitionType="3D", SliceTiming=None,
+                 M0Type="Estimate", M0Estimate=1000.0)  # fmt: skip
+    scheme = LabelingScheme("PCASL", tuple(delays), (1.8,) * 3, 0.85, 1.65, model=model)
+    course = 60 / 6000 * tissue_response(scheme, 1.0, cbf=60)[0]
+    result = quantify(
+        run, np.full((*SHAPE, 3), 1000 * course), None, np.ones(SHAPE, bool), voxel_size=(3, 3, 5),
+        science=Science(estimator="least-squares", kinetic_model=model),
+    )  # fmt: skip
+    np.testing.assert_allclose(result.further["att"], 1.5, atol=1e-3)
+    np.testing.assert_allclose(result.cbf, cbf, atol=0.3)
+    notes = " ".join(result.notes)
+    assert "ATT at or below the first delay (1.5 s)" in notes
+    assert ("nor, in the full model, CBF" in notes) == told
+
+
 def test_a_duration_per_delay_is_kept():
     run = run_of(LabelingDuration=[1.5, 1.5, 2, 2, 0, 1.5, 1.5, 1, 1])
     assert run.labeling.labeling_duration.value == (2.0, 1.5, 1.0)

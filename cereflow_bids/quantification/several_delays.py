@@ -273,10 +273,12 @@ def _notes(found: Averages, estimate: Estimate, scheme: LabelingScheme) -> tuple
         repeats = ", ".join(str(n) for n in found.repeats)
         notes.append(f"Differences per measurement: {repeats}; each mean is weighted by them.")
     size = max(estimate.flag.size, 1)
+    # In the consensus form CBF is the same whatever such an ATT is.
+    uncertain = ", nor, in the full model, CBF that goes with it" if scheme.model == "full" else ""
     sentences = (
         (
             Flag.BEFORE_FIRST_DELAY,
-            f"{_before_first(scheme)}, where it cannot be told more precisely",
+            f"{_before_first(scheme)}, where it cannot be told more precisely" + uncertain,
         ),
         (Flag.AT_UPPER_BOUND, "ATT at the upper end of what was searched"),
         (Flag.NO_PERFUSION, "no positive perfusion signal, so that ATT says nothing"),
