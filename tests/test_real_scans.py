@@ -76,6 +76,8 @@ def test_grey_matter_flow_is_plausible(derivatives, stem, low, high):
     assert low < row["gm_mean_cbf"] < high
     assert row["gm_wm_ratio"] > 1.2
     assert row["mask_dice"] > 0.9
+    assert 0.25 < row["qei"] < 1
+    assert row["contrast_correlation"] > 0.2
 
 
 def test_pasl_without_calibration_gives_relative_perfusion_and_says_why(derivatives):
