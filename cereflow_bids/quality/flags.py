@@ -127,7 +127,7 @@ ALARMS = (
         "mask_dice",
         "below",
         0.85,
-        "Brain mask and registered template overlap poorly (Dice below {limit}): look at the "
+        "Brain mask and registered brain overlap poorly (Dice below {limit}): look at the "
         "outlines before trusting regional values.",
     ),
 )
