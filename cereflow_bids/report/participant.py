@@ -114,7 +114,7 @@ def run_content(writer: DerivativeWriter, record: RunRecord) -> dict[str, Any]:
         "gm_mean": number(gm_mean, 1),
         "regions": regions,
         "territories": territory_rows(record),
-        "pure_regions": _regions(record.regions_gm, gm_mean),
+        "pure_regions": _regions(record.regions_gm, _overall(record.regions_gm)),
         "notes": record.sidecar.get("Notes", []),
     }
 
@@ -124,6 +124,15 @@ def _regions(table: "pd.DataFrame | None", gm_mean: float) -> dict[str, Any]:
     groups = [] if table is None else region_groups(table, gm_mean)
     flagged, pairs = flagged_pairs(groups)
     return {"groups": groups, "flagged": flagged, "pairs": pairs, "gm_mean": number(gm_mean, 1)}
+
+
+def _overall(table: "pd.DataFrame | None") -> float:
+    """Return the mean over all regions, weighted by their voxels; NaN without a table."""
+    if table is None:
+        return math.nan
+    known = table[table["mean"].notna() & (table["n_voxels"] > 0)]
+    total = float(known["n_voxels"].sum())
+    return float((known["mean"] * known["n_voxels"]).sum()) / total if total else math.nan
 
 
 def headline_numbers(record: RunRecord) -> list[tuple[str, str, str]]:

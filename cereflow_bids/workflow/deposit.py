@@ -13,7 +13,7 @@ from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.workflow.atlases import Regional, deposit_atlases
 from cereflow_bids.workflow.images import load, load_labels, load_mask
-from cereflow_bids.workflow.spaces import deposit_anatomy, deposit_spaces
+from cereflow_bids.workflow.spaces import bids_uri, deposit_anatomy, deposit_spaces
 from cereflow_bids.workflow.tables import confounds_table, quality_table
 
 
@@ -54,7 +54,8 @@ def deposit(
     writer = DerivativeWriter(out_dir)
     record = json.loads(Path(paths["record"]).read_text(encoding="utf-8"))
     record["Notes"] = [*notes, *record["Notes"]]
-    record["Sources"] = [f"bids:raw:{run.source}"]
+    record["Sources"] = [f"bids:raw:{run.source}", *_other_sources(run, paths)]
+    del record["Suspicion"]
     parts = {
         "m0": {"Parameters": record.pop("CalibrationParameters"), "SkullStripped": True},
         "deltam": {
@@ -82,6 +83,12 @@ def deposit(
     maps = {"mask": paths["mask"], "cbf": paths["cbf"], **further}
     sources = {"Sources": record["Sources"]}
     return [*written, *deposit_atlases(writer, run.stem, regional, maps, sources)]
+
+
+def _other_sources(run: AslRun, paths: Mapping[str, str]) -> list[str]:
+    """Return the M0 and T1w images of the dataset that were used."""
+    used = [run.calibration.m0_file, run.t1w if paths["t1w_to_asl"] else None]
+    return [bids_uri(image) for image in used if image is not None]
 
 
 def _native_maps(
@@ -117,10 +124,36 @@ def _further_maps(
 ) -> list[Path]:
     written = []
     for key, path in further.items():
-        if key == "fit_flags":
-            labels, affine = load_labels(path)
-            written.append(writer.write_image(key, run.stem, labels, affine, record))
-        else:
-            data, affine = load(path)
-            written.append(writer.write_image(key, run.stem, data, affine, record))
+        data, affine = load_labels(path) if key == "fit_flags" else load(path)
+        told = _otherwise_made(key, record)
+        written.append(writer.write_image(key, run.stem, data, affine, told))
     return written
+
+
+_SIMPLER = {
+    "cbf_delays": ("consensus, each delay by itself", "Alsop 2015, doi:10.1002/mrm.25197"),
+    "cbf_delay_mean": ("consensus, mean over delays", "Alsop 2015, doi:10.1002/mrm.25197"),
+    "att_weighted_delay": ("weighted delay", "Dai 2012, doi:10.1002/mrm.23103"),
+}
+_CORRECTED = ("cbf_gm", "cbf_wm", "att_gm", "att_wm")
+_OF_ESTIMATOR = ("Estimator", "Spatial", "Noise", "Neighbour", "Arterial", "Prior")
+
+
+def _otherwise_made(key: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of a map that the estimate of the run did not make, without its settings.
+
+    Maps of pure tissue from several delays are fitted by least squares.
+    """
+    several = "several" in record["Quantification"]
+    if key not in _SIMPLER and not (several and key in _CORRECTED):
+        return record
+    kept = [p for p in record["Parameters"] if not p["name"].startswith(_OF_ESTIMATOR)]
+    if key in _SIMPLER:
+        method, reference = _SIMPLER[key]
+        kept = [p for p in kept if key == "att_weighted_delay" or p["name"] != "KineticModel"]
+        return record | {"Quantification": method, "Reference": reference, "Parameters": kept}
+    method = record["Quantification"].rpartition(",")[0]
+    return record | {
+        "Quantification": f"{method}, least squares after linear regression",
+        "Parameters": kept,
+    }

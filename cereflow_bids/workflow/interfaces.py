@@ -285,7 +285,7 @@ class Deposit(Step):
         self._tell(
             "done",
             step="Deposit",
-            message=f"relative perfusion only: {refusal}" if refusal else "",
+            message=f"relative perfusion only: {refusal}" if refusal else record["Suspicion"],
             fingerprint=inputs.fingerprint,
             outputs=tuple(outputs),
         )

@@ -127,11 +127,11 @@ def deposit_anatomy(writer: DerivativeWriter, t1w: Path, anatomy: Mapping[str, s
     for key, name in _ANATOMICAL.items():
         data, affine = load(anatomy[name])
         image = data > 0.5 if name == "brain" else data
-        writer.write_image(key, stem, image, affine, {"Sources": [_source(t1w)]})
+        writer.write_image(key, stem, image, affine, {"Sources": [bids_uri(t1w)]})
 
 
-def _source(t1w: Path) -> str:
+def bids_uri(image: Path) -> str:
     """Return the BIDS URI of an image of the dataset."""
-    parts = t1w.parts
+    parts = image.parts
     start = max(k for k, part in enumerate(parts[:-1]) if part.startswith("sub-"))
     return "bids:raw:" + "/".join(parts[start:])

@@ -239,6 +239,7 @@ def perfusion(
         "SelectionParameters": [parameter.as_json() for parameter in result.selection],
         "RejectedVolumes": [asdict(one) for one in result.rejected],
         "Findings": [one.name for one in result.findings],
+        "Suspicion": " ".join(one.text for one in result.findings),
     } | ({"Refused": result.refusal} if result.refusal else {})
     saved = {
         name: "" if data is None else save(data, affine, folder / f"{name}.nii")
