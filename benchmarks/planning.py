@@ -108,9 +108,10 @@ def main() -> int:
         words = [str(bids), str(folder / "out"), "participant", "--skip-bids-validation"]
         kept = [*words, "--bids-database-dir", str(folder / "index")]
         _measure("--dry-run", COMMAND, [*words, "--dry-run"])
+        one = ["--participant-label", "0001", "--dry-run"]
+        _measure("one participant, --dry-run", COMMAND, [*words, *one])
         _measure("index made and kept", PLAN, kept)
         _measure("index reused", PLAN, kept)
-        _measure("index reused, --dry-run", COMMAND, [*kept, "--dry-run"])
     return 0
 
 

@@ -26,12 +26,11 @@ def file(name):
         entities={long[key]: value for key, value in entities.items()},
         filename=f"{name}.nii.gz",
         path=f"/d/{name}.nii.gz",
-        relpath=f"{name}.nii.gz",
     )
 
 
 def files(*names):
-    return SimpleNamespace(images=lambda *_: [file(name) for name in names])
+    return SimpleNamespace(root="/d", images=lambda *_: [file(name) for name in names])
 
 
 @pytest.mark.parametrize(

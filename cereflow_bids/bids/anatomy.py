@@ -54,5 +54,6 @@ def find_t1w(files: Files, run: BIDSFile) -> tuple[Path | None, str]:
             f"Of {len(rivals)} T1w images {chosen.filename} was used; a filter file or "
             "--ignore t1w decides otherwise."
         )
-    require_content(Path(chosen.path), chosen.relpath)
-    return Path(chosen.path), " ".join(notes)
+    path = Path(chosen.path)
+    require_content(path, str(path.relative_to(files.root)))
+    return path, " ".join(notes)

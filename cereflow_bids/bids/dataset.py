@@ -68,16 +68,10 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
     UsageError
         If a participant that was asked for is not there, or nothing is left to do.
     """
-    known = set(layout.get_subjects())
-    unknown = [label for label in selection.participants if label not in known]
-    if unknown:
-        raise UsageError(
-            f"participant {', '.join(unknown)} is not in the dataset.",
-            fix=f"choose from {', '.join(sorted(known)) or 'none: the dataset is empty'}.",
-        )
+    files = Files(layout)
+    _check_participants(files.root, selection.participants)
     runs, rejected = [], []
     stems: set[str] = set()
-    files = Files(layout)
     for image in _asl_files(files, selection):
         stem = run_stem(image)
         metadata: dict[str, Any] = {}
@@ -100,6 +94,18 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
             "no _asl image matches.", fix="check --participant-label, --session-label and filters."
         )
     return runs, rejected
+
+
+def _check_participants(root: Path, wanted: Sequence[str]) -> None:
+    """Refuse participants that are not there."""
+    # Asking the index for them would load all that it knows of all files.
+    known = {path.name.removeprefix("sub-") for path in root.glob("sub-*") if path.is_dir()}
+    unknown = [label for label in wanted if label not in known]
+    if unknown:
+        raise UsageError(
+            f"participant {', '.join(unknown)} is not in the dataset.",
+            fix=f"choose from {', '.join(sorted(known)) or 'none: the dataset is empty'}.",
+        )
 
 
 def run_stem(image: BIDSFile) -> str:

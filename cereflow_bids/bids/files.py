@@ -38,7 +38,7 @@ class Files:
 
     def metadata(self, image: BIDSFile) -> dict[str, Any]:
         """Return what the sidecars of an image say, what it inherits included."""
-        return dict(image.get_entities(metadata=True))
+        return {name: tag.value for name, tag in image.tags.items() if tag.is_metadata}
 
     def chosen(self, **query: Any) -> list[BIDSFile]:
         """Return what a query of pybids finds, ready to be asked for entities and metadata."""

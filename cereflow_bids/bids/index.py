@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,9 @@ IGNORED = (re.compile(r"^/(code|models|sourcedata|stimuli|derivatives)"), re.com
 DIGEST = "cereflow_bids_index.sha256"
 
 
-def open_dataset(bids_dir: Path, database_dir: Path | None = None) -> BIDSLayout:
+def open_dataset(
+    bids_dir: Path, database_dir: Path | None = None, participants: Sequence[str] = ()
+) -> BIDSLayout:
     """Index a raw dataset; nothing is written into it.
 
     Parameters
@@ -31,6 +34,8 @@ def open_dataset(bids_dir: Path, database_dir: Path | None = None) -> BIDSLayout
     database_dir
         Where an index is kept. It is made anew when a file of the dataset was added, removed or
         changed since, or when it is another dataset's.
+    participants
+        Labels of those that are wanted, all if empty; an index that is kept has all of them.
 
     Raises
     ------
@@ -45,7 +50,7 @@ def open_dataset(bids_dir: Path, database_dir: Path | None = None) -> BIDSLayout
             fix="give the top folder of the dataset; cereflow-convert makes one from DICOM.",
         )
     if database_dir is None:
-        return _index(bids_dir, None, reset=False)
+        return _index(bids_dir, None, reset=False, ignored=_others(participants))
     digest = _digest(bids_dir)
     known = database_dir / DIGEST
     fresh = known.is_file() and known.read_text(encoding="utf-8") == digest
@@ -94,19 +99,32 @@ def check_sidecars(image: Path, inheritance: Inheritance) -> None:
         check_json(sidecar, str(sidecar.relative_to(inheritance.dataset)))
 
 
-def _index(bids_dir: Path, database_dir: Path | None, *, reset: bool) -> BIDSLayout:
+def _others(participants: Sequence[str]) -> list[re.Pattern[str]]:
+    """Return what matches all participants but these, so that an array job indexes its own."""
+    if not participants:
+        return []
+    these = "|".join(re.escape(label) for label in participants)
+    return [re.compile(f"^/sub-(?!(?:{these})(?:/|$))")]
+
+
+def _index(
+    bids_dir: Path,
+    database_dir: Path | None,
+    *,
+    reset: bool,
+    ignored: Sequence[re.Pattern[str]] = (),
+) -> BIDSLayout:
     from bids import BIDSLayout, BIDSLayoutIndexer
 
-    def layout(ignored: list[Path]) -> BIDSLayout:
+    def layout(damaged: list[Path]) -> BIDSLayout:
+        exactly = [_exactly(path, bids_dir) for path in damaged]
         return BIDSLayout(
             bids_dir,
             validate=False,
             derivatives=False,
             database_path=database_dir,
             reset_database=reset,
-            indexer=BIDSLayoutIndexer(
-                validate=False, ignore=[*IGNORED, *(_exactly(path, bids_dir) for path in ignored)]
-            ),
+            indexer=BIDSLayoutIndexer(validate=False, ignore=[*IGNORED, *ignored, *exactly]),
         )
 
     try:

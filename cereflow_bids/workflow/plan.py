@@ -43,7 +43,11 @@ class Plan:
 
 def make_plan(settings: Settings, *, dry: bool = False) -> Plan:
     """Index the dataset and sort its runs; a dry plan does not even write an index."""
-    layout = open_dataset(settings.bids_dir, None if dry else settings.database_dir)
+    layout = open_dataset(
+        settings.bids_dir,
+        None if dry else settings.database_dir,
+        settings.selection.participants,
+    )
     runs, rejected = select_runs(layout, settings.selection)
     fingerprints = {run.stem: _fingerprint(run, settings) for run in runs}
     todo, finished = _sorted_out(runs, fingerprints, settings)
