@@ -182,3 +182,13 @@ def test_one_slice_is_enough() -> None:
     plain = fit_least_squares(signal[mask], PCASL)
     truth = fields()[0][mask]
     assert np.std(ours.cbf - truth) < 0.7 * np.std(plain.cbf - truth)
+
+
+@pytest.mark.parametrize("first", [1.5, 2.2])
+def test_an_arrival_before_the_first_delay_is_flagged_and_has_no_error(first: float) -> None:
+    """The curve has a kink there, at which the estimate would look exact."""
+    scheme = replace(PCASL, delay=(first, first + 0.4, first + 0.8, *(first + 1.2,) * 3))
+    found = fit(simulated(scheme, 2e-4), scheme)
+    assert np.mean(found.flag & Flag.BEFORE_FIRST_DELAY > 0) > 0.95
+    assert np.isnan(found.att_standard_error[found.flag & Flag.BEFORE_FIRST_DELAY > 0]).all()
+    assert abs(found.cbf.mean() / fields()[0].mean() - 1) < 0.05

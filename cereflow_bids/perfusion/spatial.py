@@ -21,6 +21,9 @@ ATT_PRIOR = {"PCASL": (1.3, 1.0), "CASL": (1.3, 1.0), "PASL": (0.7, 1.0)}
 
 _SWEEPS = 3
 """Means over neighbours that smooth the signal for the start values."""
+_AT_THE_FIRST = 0.02
+"""s; label that arrives before the first delay ends at that delay, or just beyond its kink."""
+
 _UNSETTLED = (0.5, np.array([[0.5], [0.02]]))
 """Last change, in standard errors or in mL/100 g/min and s, that is not convergence."""
 
@@ -145,10 +148,11 @@ def _maps(problem: Problem, found: Solution) -> Float:
     earliest = first.min() + (0.0 if problem.offset is None else problem.offset)
     none = cbf <= 0
     moving = np.abs(found.change) > np.maximum(_UNSETTLED[0] * error, _UNSETTLED[1])
-    flag = Flag.BEFORE_FIRST_DELAY * (att < earliest)
+    before = att <= earliest + _AT_THE_FIRST
+    flag = Flag.BEFORE_FIRST_DELAY * before
     flag = flag + Flag.AT_UPPER_BOUND * (att >= ATT_RANGE[1])
     flag += Flag.NOT_CONVERGED * moving.any(axis=0)
-    error[1, (att < earliest) | none] = np.nan
+    error[1, before | none] = np.nan
     att[none] = np.nan
     flag = np.where(none, Flag.NO_PERFUSION, flag)
     residual = np.sqrt(found.rss / np.sum(scheme.repeats))
