@@ -1,0 +1,73 @@
+"""No more steps, memory and threads at once than were asked for."""
+
+import os
+from pathlib import Path
+
+import pytest
+from nipype import Node, Workflow
+from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, TraitedSpec, traits
+
+from cereflow_bids.workflow import execution
+from cereflow_bids.workflow.distribution import plugin
+from cereflow_bids.workflow.settings import Settings
+
+
+class _In(BaseInterfaceInputSpec):
+    journal = traits.Str()
+    number = traits.Int()
+
+
+class Busy(SimpleInterface):
+    """Multiplies matrices, and notes from when to when and how many threads this process has."""
+
+    input_spec = _In
+    output_spec = TraitedSpec
+
+    def _run_interface(self, runtime):
+        import time
+
+        import numpy as np
+
+        begin = time.monotonic()
+        matrix = np.ones((400, 400))
+        while time.monotonic() < begin + 0.3:
+            matrix = matrix @ matrix / 400
+        threads = len(list(Path("/proc/self/task").iterdir()))
+        note = f"{begin} {time.monotonic()} {threads} {os.getpid()}"
+        Path(self.inputs.journal, str(self.inputs.number)).write_text(note)
+        return runtime
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted on Linux")
+@pytest.mark.parametrize(
+    ("limits", "gigabytes", "at_once"),
+    [
+        ({"nprocs": 1}, 0.1, 1),
+        ({"nprocs": 2}, 0.1, 2),
+        ({"nprocs": 4, "mem_mb": 2048}, 1.0, 2),
+        ({"nprocs": 4, "omp_nthreads": 2}, 0.1, 2),
+    ],
+)
+def test_steps_at_once(tmp_path, monkeypatch, limits, gigabytes, at_once):
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "64")
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    settings = Settings(tmp_path / "bids", tmp_path / "out", tmp_path / "work", **limits)
+    execution._configure(settings)
+    graph = Workflow("graph", base_dir=str(settings.work_dir))
+    for number in range(5):
+        node = Node(Busy(), f"busy{number}", mem_gb=gigabytes, n_procs=settings.omp_nthreads)
+        node.inputs.trait_set(journal=str(journal), number=number)
+        graph.add_nodes([node])
+    runner, arguments = plugin(settings)
+    graph.run(plugin=runner(arguments))
+    notes = [[float(word) for word in path.read_text().split()] for path in journal.iterdir()]
+    assert len(notes) == 5
+    spans = [(begin, end) for begin, end, *_ in notes]
+    overlaps = [sum(b <= begin < e for b, e in spans) for begin, _ in spans]
+    # More would be against the option; fewer at every moment would waste what was given.
+    assert max(overlaps) == at_once
+    if settings.nprocs > 1:
+        # Libraries would start as many as there are cores.
+        assert max(counted for _, _, counted, _ in notes) <= settings.omp_nthreads
