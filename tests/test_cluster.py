@@ -48,8 +48,9 @@ def test_every_step_is_a_job_and_runs_are_recorded_as_ever(cluster, tmp_path, pl
         assert call(tmp_path, plugin, labels=labels) == 0
         # Nothing is left to do: not one job more.
         jobs = cluster.submitted()
-        assert call(tmp_path, plugin) == 0
+        assert call(tmp_path, plugin, "--clean-workdir") == 0
     assert cluster.submitted() == jobs
+    assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
     assert len(jobs) == (len(STEPS) + 1) * len(labels)
     assert all(job.startswith(command) for job in jobs)
     ended = {tuple(line.split()[1:]) for line in cluster.journal.read_text().splitlines()}

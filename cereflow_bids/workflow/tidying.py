@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from nipype.pipeline.engine import Workflow
 
 
+JOB_FILES = (
+    *("pyscript_*", "node_*", "batchscript_*", "crashdump_*", "slurm-*.out"),
+    *("*.o[0-9]*", "*.e[0-9]*"),
+)
+"""What nipype and clusters leave in the folder ``batch`` of a graph."""
+
+
 def draw(graph: Workflow, folder: Path) -> Path:
     """Write a graph as DOT, and as SVG where Graphviz is there; return the first.
 
@@ -62,9 +69,23 @@ def tidy(plan: Plan, settings: Settings) -> None:
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
     for folder in (whole, settings.work_dir / REPORTS):
-        # Not empty: then others have something there.
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        if [path.name for path in folder.glob("*")] == ["batch"]:
+            _remove_jobs(folder / "batch")
+        _remove_if_empty(folder)
+
+
+def _remove_jobs(folder: Path) -> None:
+    """Remove the scripts and messages of jobs, which do not tell whose they are."""
+    for pattern in JOB_FILES:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    _remove_if_empty(folder)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    # Not empty: then others have something there.
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _is_done(stem: str, settings: Settings) -> bool:
