@@ -16,13 +16,16 @@ from cereflow_bids.workflow.settings import Settings
 
 MEMORY_GB = {
     "anatomy": 1.6,
-    "motion": 0.9,
-    "reference": 0.9,
-    "standard_space": 0.9,
-    "tissue": 0.9,
+    "motion": 1.0,
+    "reference": 1.5,
+    "standard_space": 1.1,
+    "tissue": 1.2,
+    "perfusion": 1.1,
+    "deposit": 1.1,
+    "report": 1.1,
 }
-"""Peak memory of the steps that take more than 0.5 GB, measured on 96x96x40x18 volumes, and on a
-T1w image of 170x256x256 (1.5 GB)."""
+"""Peak memory of the process that runs a step, by --resource-monitor, on 96x96x40x6 volumes and a
+T1w image of 170x256x256. Libraries and what earlier steps left in the process make 1 GB of it."""
 
 EDGES = (
     ("motion", "reference", ("series",)),
@@ -131,7 +134,8 @@ def report_graph(runs_of: Mapping[str, Sequence[str]], settings: Settings) -> pe
     """Return the workflow that writes the report of each participant."""
     whole = pe.Workflow(REPORTS, base_dir=str(settings.work_dir))
     for participant, runs in runs_of.items():
-        node = pe.Node(interfaces.Report(), name=identifier(f"sub-{participant}"), mem_gb=0.6)
+        name, memory = identifier(f"sub-{participant}"), MEMORY_GB["report"]
+        node = pe.Node(interfaces.Report(), name=name, mem_gb=memory)
         node.inputs.trait_set(
             participant=participant, runs=list(runs), out_dir=str(settings.out_dir)
         )
@@ -151,6 +155,6 @@ def identifier(stem: str) -> str:
 
 
 def _node(name: str, common: Mapping[str, Any]) -> pe.Node:
-    node = pe.Node(STEPS[name](), name=name, mem_gb=MEMORY_GB.get(name, 0.5))
+    node = pe.Node(STEPS[name](), name=name, mem_gb=MEMORY_GB[name])
     node.inputs.trait_set(**common)
     return node
