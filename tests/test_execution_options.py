@@ -73,8 +73,12 @@ def test_the_work_folder_is_cleaned_of_ours_only(place):
         place.work / "mine.txt",
         place.work / "participants" / "sub_99" / "of_another_dataset.txt",
         place.work / "deep" / "er" / "mine.txt",
+        place.work / "reactivity" / "sub_011" / "of_another_dataset.txt",
     ]
-    for path in others:
+    ours = [
+        place.work / "reactivity" / name / "earlier.txt" for name in ("sub_01", "sub_02_ses_1")
+    ]
+    for path in (*others, *ours):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("kept")
     assert place.call("none", 0, "--clean-workdir").code == 0

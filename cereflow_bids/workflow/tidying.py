@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cereflow_bids.bids.status import read_status
 from cereflow_bids.workflow.graph import REPORTS, WHOLE, anatomy_name, identifier
 from cereflow_bids.workflow.plan import Plan
+from cereflow_bids.workflow.reactivity_node import NAME as REACTIVITY
 from cereflow_bids.workflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,12 +64,15 @@ def tidy(plan: Plan, settings: Settings) -> None:
     names = {identifier(run.stem) for run in runs if run.stem not in left}
     names |= {anatomy_name(run.t1w) for run in runs if run.t1w and run.t1w not in still_used}
     folders = [whole / name for name in sorted(names)]
+    compared = settings.work_dir / REACTIVITY
     for participant in {run.participant for run in runs}:
         if not any(run.stem in left for run in runs if run.participant == participant):
-            folders.append(settings.work_dir / REPORTS / identifier(f"sub-{participant}"))
+            name = identifier(f"sub-{participant}")
+            folders.append(settings.work_dir / REPORTS / name)
+            folders += [compared / name, *compared.glob(f"{name}_ses_*")]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
-    for folder in (whole, settings.work_dir / REPORTS):
+    for folder in (whole, settings.work_dir / REPORTS, compared):
         if [path.name for path in folder.glob("*")] == ["batch"]:
             _remove_jobs(folder / "batch")
         _remove_if_empty(folder)
