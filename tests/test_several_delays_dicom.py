@@ -15,6 +15,7 @@ from cereflow_bids.demo.writers.dicom import pack
 from cereflow_bids.demo.writers.study import Identity, Study
 
 # Delay and number of excitations of each series.
+SIMPLER = ("perDelay", "meanOverDelays", "weightedDelay")
 MEASURED = tuple(f"_{suffix}.nii.gz" for suffix in ("cbf", "att", "deltam", "M0map"))
 SERIES = ((1.025, 2), (1.525, 3), (2.525, 4))
 
@@ -88,6 +89,9 @@ def test_no_map_lacks_units_or_the_constants_that_made_it(results):
         assert sidecar["Units"], path.name
         assert all(parameter["origin"] for parameter in told.values()), path.name
         needed = {"PostLabelingDelay", "LabelingDuration", "LabelingEfficiency", "T1Blood"}
-        fitted = {"KineticModel", "Estimator"}
         if path.name.endswith(("_cbf.nii.gz", "_att.nii.gz")):
-            assert needed | fitted <= set(told), path.name
+            assert needed <= set(told), path.name
+            # Simpler maps must not claim what only the fit was made with.
+            simpler = any(f"_desc-{name}_" in path.name for name in SIMPLER)
+            assert ("Estimator" in told) != simpler, path.name
+            assert ("KineticModel" in told) != ("_cbf." in path.name and simpler), path.name
