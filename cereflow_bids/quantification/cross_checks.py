@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cereflow_bids.perfusion.delay_maps import delay_cbf
+from cereflow_bids.perfusion.delay_maps import delay_cbf, mean_delay_cbf
 from cereflow_bids.perfusion.scheme import LabelingScheme
 from cereflow_bids.perfusion.weighted_delay import weighted_delay_att
 
@@ -36,9 +36,8 @@ def cross_checks(
     """
     maps: dict[str, NDArray[Any]] = {}
     if scheme.readout_flip_angle is None:
-        cbf = delay_cbf(signal, scheme, offset=offset)
-        maps["cbf_delays"] = _image(cbf, mask)
-        maps["cbf_delay_mean"] = _image(np.average(cbf, axis=1, weights=scheme.repeats), mask)
+        maps["cbf_delays"] = _image(delay_cbf(signal, scheme, offset=offset), mask)
+        maps["cbf_delay_mean"] = _image(mean_delay_cbf(signal, scheme, offset=offset), mask)
     maps["att_weighted_delay"] = _image(weighted_delay_att(signal, scheme, offset=offset), mask)
     return maps
 

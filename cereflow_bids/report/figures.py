@@ -169,7 +169,7 @@ def _outline_key(figure: "Figure") -> None:
 
     lines = [
         Line2D([], [], color=MASK_COLOUR, lw=1.6, label="brain mask"),
-        Line2D([], [], color=GM_COLOUR, lw=1.2, label="grey matter of the registered template"),
+        Line2D([], [], color=GM_COLOUR, lw=1.2, label="grey matter after registration"),
     ]
     figure.legend(handles=lines, loc="upper left", ncols=2, frameon=False, labelcolor=LIGHT,
                   fontsize=9, borderaxespad=0.2)  # fmt: skip
