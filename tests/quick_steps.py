@@ -58,7 +58,7 @@ def dataset(folder: Path, labels: tuple[str, ...] = ("01",)) -> Path:
 def quicken(journal: Path) -> None:
     """Replace what steps and report compute; `journal` gets a line for each that is done."""
     from cereflow_bids.report import participant
-    from cereflow_bids.workflow import anatomy, interfaces
+    from cereflow_bids.workflow import anatomy, interfaces, outcome
 
     def note(*words: str) -> None:
         with journal.open("a") as lines:
@@ -106,7 +106,7 @@ def quicken(journal: Path) -> None:
 
     anatomy.prepare = head
     for step in interfaces.Step.__subclasses__():
-        step._work = deposit if step is interfaces.Deposit else work
+        step._work = deposit if step is outcome.Deposit else work
     participant.build_participant_report = report
 
 

@@ -14,8 +14,8 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, TraitedSpec, traits
 from cereflow_bids.bids.status import UNFINISHED, read_status, write_status
 from cereflow_bids.errors import InputError
 from cereflow_bids.workflow.images import load, load_input, save
-from cereflow_bids.workflow.interfaces import told
 from cereflow_bids.workflow.space_maps import save_map
+from cereflow_bids.workflow.step import told
 from cereflow_bids.workflow.stopping import Stoppable
 
 IMAGES = ("head", "brain", "gm", "wm", "csf")

@@ -31,7 +31,6 @@ from cereflow_bids.workflow.graph import (
     participant_graph,
     report_graph,
 )
-from cereflow_bids.workflow.interfaces import told
 from cereflow_bids.workflow.monitor import monitor
 from cereflow_bids.workflow.plan import Plan, present_plan
 from cereflow_bids.workflow.progress import progress, recording
@@ -46,6 +45,7 @@ from cereflow_bids.workflow.resume import (
     with_fresh_report,
 )
 from cereflow_bids.workflow.settings import Settings
+from cereflow_bids.workflow.step import told
 from cereflow_bids.workflow.stopping import mark_stopped, obey, stoppable
 from cereflow_bids.workflow.tidying import draw, tidy
 

@@ -10,7 +10,7 @@ from nipype.pipeline import engine as pe
 
 from cereflow_bids import __version__
 from cereflow_bids.bids.run import AslRun
-from cereflow_bids.workflow import interfaces
+from cereflow_bids.workflow import interfaces, outcome
 from cereflow_bids.workflow.anatomy import NO_ANATOMY, Anatomy
 from cereflow_bids.workflow.settings import Settings
 
@@ -58,7 +58,7 @@ STEPS = {
     "standard_space": interfaces.StandardSpace,
     "tissue": interfaces.Tissue,
     "perfusion": interfaces.Perfusion,
-    "deposit": interfaces.Deposit,
+    "deposit": outcome.Deposit,
 }
 
 
@@ -135,7 +135,7 @@ def report_graph(runs_of: Mapping[str, Sequence[str]], settings: Settings) -> pe
     whole = pe.Workflow(REPORTS, base_dir=str(settings.work_dir))
     for participant, runs in runs_of.items():
         name, memory = identifier(f"sub-{participant}"), MEMORY_GB["report"]
-        node = pe.Node(interfaces.Report(), name=name, mem_gb=memory)
+        node = pe.Node(outcome.Report(), name=name, mem_gb=memory)
         node.inputs.trait_set(
             participant=participant, runs=list(runs), out_dir=str(settings.out_dir)
         )

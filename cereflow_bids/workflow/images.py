@@ -1,8 +1,9 @@
-"""Images between the steps of one run, in the work folder."""
+"""What travels between the steps of one run, in the work folder: images, and JSON."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import zlib
 from pathlib import Path
 from typing import Any
@@ -86,4 +87,10 @@ def save(data: ArrayLike, affine: ArrayLike, path: Path) -> str:
     array = np.asarray(data)
     kind = np.int32 if array.dtype.kind in "bui" else np.float32
     nib.save(nib.Nifti1Image(array.astype(kind), np.asarray(affine)), path)
+    return str(path)
+
+
+def save_json(content: Any, path: Path) -> str:
+    """Write `content` as JSON and return the path."""
+    path.write_text(json.dumps(content), encoding="utf-8")
     return str(path)

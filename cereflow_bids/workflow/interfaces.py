@@ -1,75 +1,14 @@
-"""nipype interfaces: each keeps the status record and calls one step."""
+"""nipype interfaces of the steps that compute: each calls one."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
-from nipype.interfaces.base import (
-    BaseInterfaceInputSpec,
-    TraitedSpec,
-    traits,
-)
+from nipype.interfaces.base import TraitedSpec, traits
 
-from cereflow_bids.bids.status import Status, read_status, write_status
-from cereflow_bids.errors import CereflowError, of_system
 from cereflow_bids.workflow import steps
-from cereflow_bids.workflow.stopping import Stoppable
-
-
-def told(error: Exception) -> tuple[str, str]:
-    """Return message and fix for the record of a step that failed."""
-    if isinstance(error, OSError) and error.errno is not None:
-        error = of_system(error)
-    if isinstance(error, CereflowError):
-        return (f"{error.where}: {error.what}" if error.where else error.what), error.fix
-    return f"{type(error).__name__}: {error}", _REPORT_BUG
-
-
-class _Inputs(BaseInterfaceInputSpec):
-    run = traits.Any(mandatory=True, desc="AslRun")
-    science = traits.Any(mandatory=True, desc="Science")
-    version = traits.Str(mandatory=True, desc="version of the code that made the result")
-    out_dir = traits.Str(mandatory=True, nohash=True, desc="where status records go")
-
-
-class Step(Stoppable):
-    """Runs one step, and says so in the status record of its run."""
-
-    input_spec = _Inputs
-
-    def _run_interface(self, runtime: Any) -> Any:
-        name = type(self).__name__
-        try:
-            if not self._has_failed():
-                self._tell("running", step=name)
-            self._results |= self._work(Path(runtime.cwd))
-        except Exception as error:
-            message, fix = told(error)
-            # On a full disk the record may be no more than what it was.
-            with contextlib.suppress(OSError):
-                self._tell("failed", step=name, message=message, fix=fix)
-            raise
-        return runtime
-
-    def _tell(self, state: Any, **details: Any) -> None:
-        run = self.inputs.run
-        write_status(
-            Path(self.inputs.out_dir), Status(run.stem, run.participant, state, **details)
-        )
-
-    def _has_failed(self) -> bool:
-        """Tell whether another step of this run has failed, whose message must stand."""
-        status = read_status(Path(self.inputs.out_dir), self.inputs.run.stem)
-        return status is not None and status.state == "failed"
-
-    def _work(self, folder: Path) -> dict[str, Any]:
-        raise NotImplementedError
-
-
-_REPORT_BUG = "this is a bug or a broken machine; the traceback is in the crash file under logs/."
+from cereflow_bids.workflow.step import Step, StepInputs
 
 
 class _MotionOut(TraitedSpec):
@@ -87,7 +26,7 @@ class Motion(Step):
         return steps.motion(self.inputs.run, self.inputs.science, folder)
 
 
-class _ReferenceIn(_Inputs):
+class _ReferenceIn(StepInputs):
     series = traits.File(exists=True, mandatory=True)
     threads = traits.Int(1, usedefault=True, nohash=True)
 
@@ -112,7 +51,7 @@ class Reference(Step):
         )
 
 
-class _StandardSpaceIn(_Inputs):
+class _StandardSpaceIn(StepInputs):
     aslref = traits.File(exists=True, mandatory=True)
     mask = traits.File(exists=True, mandatory=True)
     anatomy = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
@@ -144,7 +83,7 @@ class StandardSpace(Step):
         )
 
 
-class _TissueIn(_Inputs):
+class _TissueIn(StepInputs):
     mask = traits.File(exists=True, mandatory=True)
     to_asl = traits.File(exists=True, mandatory=True)
     to_template = traits.File(exists=True, mandatory=True)
@@ -180,7 +119,7 @@ class Tissue(Step):
         )
 
 
-class _PerfusionIn(_Inputs):
+class _PerfusionIn(StepInputs):
     series = traits.File(exists=True, mandatory=True)
     m0 = traits.Str(mandatory=True)
     mask = traits.File(exists=True, mandatory=True)
@@ -214,106 +153,3 @@ class Perfusion(Step):
             folder,
             images={name: getattr(inputs, name) for name in steps.PERFUSION_IMAGES},
         )
-
-
-DEPOSITED = (
-    *("series", "matrices", "m0", "aslref", "mask", "gm", "wm", "brain"),
-    *("to_asl", "t1w_to_asl", "registration"),
-    *(
-        "deltam",
-        "cbf",
-        "cbf_standard_error",
-        "cbf_relative",
-        "m0map",
-        "record",
-    ),
-)
-
-
-class _DepositIn(_Inputs):
-    motion_notes = traits.File(exists=True, mandatory=True)
-    reference_notes = traits.File(exists=True, mandatory=True)
-    space_notes = traits.File(exists=True, mandatory=True)
-    anatomy = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
-    further = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
-    atlases = traits.Any(mandatory=True, desc="tuple of Atlas")
-    labels = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
-    coverage = traits.File(exists=True, mandatory=True)
-    fingerprint = traits.Str(mandatory=True, desc="goes into the record of a finished run")
-
-
-for _name in DEPOSITED:
-    _DepositIn.add_class_trait(_name, traits.Str(mandatory=True))
-
-
-class _DepositOut(TraitedSpec):
-    outputs = traits.List(traits.Str())
-
-
-class Deposit(Step):
-    """Write the derivatives."""
-
-    input_spec = _DepositIn
-    output_spec = _DepositOut
-
-    def _work(self, folder: Path) -> dict[str, Any]:
-        from cereflow_bids.workflow.atlases import Regional
-        from cereflow_bids.workflow.deposit import deposit
-
-        inputs = self.inputs
-        out_dir = Path(inputs.out_dir)
-        notes = [
-            note
-            for source in (inputs.motion_notes, inputs.reference_notes, inputs.space_notes)
-            for note in json.loads(Path(source).read_text(encoding="utf-8"))
-        ]
-        paths = {name: getattr(inputs, name) for name in DEPOSITED}
-        regional = Regional(inputs.atlases, inputs.labels, inputs.coverage)
-        further = inputs.further
-        written = deposit(
-            inputs.run,
-            out_dir,
-            paths,
-            notes,
-            further=further,
-            regional=regional,
-            anatomy=inputs.anatomy,
-        )
-        outputs = [str(path.relative_to(out_dir)) for path in written]
-        record = json.loads(Path(inputs.record).read_text(encoding="utf-8"))
-        refusal = record.get("Refused", "")
-        self._tell(
-            "done",
-            step="Deposit",
-            message=f"relative perfusion only: {refusal}" if refusal else record["Suspicion"],
-            fingerprint=inputs.fingerprint,
-            outputs=tuple(outputs),
-        )
-        return {"outputs": outputs}
-
-
-class _ReportIn(BaseInterfaceInputSpec):
-    participant = traits.Str(mandatory=True)
-    runs = traits.List(traits.Str(), mandatory=True)
-    out_dir = traits.Str(mandatory=True, nohash=True)
-
-
-class _ReportOut(TraitedSpec):
-    html = traits.Str()
-    pdf = traits.Str()
-
-
-class Report(Stoppable):
-    """Write the report of one participant."""
-
-    input_spec = _ReportIn
-    output_spec = _ReportOut
-
-    def _run_interface(self, runtime: Any) -> Any:
-        from cereflow_bids.report.participant import build_participant_report
-
-        html, pdf = build_participant_report(
-            Path(self.inputs.out_dir), self.inputs.participant, self.inputs.runs
-        )
-        self._results |= {"html": str(html), "pdf": str(pdf)}
-        return runtime

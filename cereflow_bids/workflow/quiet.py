@@ -7,7 +7,7 @@ import logging
 
 from nipype import logging as nipype_logging
 
-from cereflow_bids.workflow import interfaces as _preloaded  # noqa: F401
+from cereflow_bids.workflow import graph as _preloaded  # noqa: F401
 
 NIPYPE_LOGGERS = tuple(nipype_logging.loggers)
 
