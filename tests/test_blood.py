@@ -182,6 +182,7 @@ def test_the_product_equation_keeps_its_own_blood():
     [
         (("--quantification", "ge-product", "--t1-tissue", "1.5"), "T1 of tissue of its own"),
         (("--point-spread", "4"), "not asked for"),
+        (("--m0-reference", "csf", "--m0-smoothing", "8"), "one M0 of blood"),
     ],
 )
 def test_options_without_effect_on_any_run_are_refused(options, told):

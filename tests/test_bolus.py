@@ -73,6 +73,7 @@ def test_a_bolus_that_is_cut_off_keeps_its_own_duration():
     result = quantified(run, bolus_duration=0.3)
     np.testing.assert_allclose(result.cbf, CBF, rtol=1e-3)
     assert "BolusDuration" not in {parameter.name for parameter in result.parameters}
+    assert any("--bolus-duration was not applied" in note for note in result.notes)
 
 
 def test_without_m0_it_is_the_m0_that_is_missing():

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from cereflow_bids.errors import UsageError
-from cereflow_bids.perfusion.constants import HAEMATOCRIT_RANGE, T1_TISSUE
+from cereflow_bids.perfusion.constants import HAEMATOCRIT_RANGE, M0_SMOOTHING_FWHM, T1_TISSUE
 
 if TYPE_CHECKING:
     from cereflow_bids.quantification.science import Science
@@ -23,7 +23,7 @@ def add_science(group: Any) -> None:
     group.add_argument(
         "--m0-smoothing",
         type=_not_negative,
-        default=5.0,
+        default=M0_SMOOTHING_FWHM,
         metavar="MM",
         help="FWHM of the smoothing of M0 (default: %(default)s mm)",
     )
@@ -192,6 +192,12 @@ def _refuse_without_effect(arguments: argparse.Namespace) -> None:
         raise UsageError(
             "--point-spread is for the partial volume correction, which is not asked for.",
             fix="leave it out, or add --partial-volume-correction linear-regression.",
+        )
+    if arguments.m0_reference != "voxelwise" and arguments.m0_smoothing != M0_SMOOTHING_FWHM:
+        raise UsageError(
+            "--m0-smoothing is for an M0 of each voxel, and --m0-reference asks for one M0 of "
+            "blood.",
+            fix="leave one of the two out.",
         )
 
 

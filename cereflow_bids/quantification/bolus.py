@@ -19,8 +19,10 @@ def with_bolus(run: AslRun, science: Science) -> AslRun:
     science
         The user's choices; a bolus that is cut off keeps its own duration.
     """
-    if not _unknown(run) or science.bolus_duration is None:
+    if science.bolus_duration is None:
         return run
+    if not _unknown(run):
+        return replace(run, notes=(*run.notes, _HAS_ITS_OWN)) if _is_pulsed(run) else run
     note = "of a bolus that is not cut off; how long it is depends on the flow in the neck"
     bolus = Parameter("BolusDuration", science.bolus_duration, "s", COMMAND_LINE, note)
     return replace(run, labeling=replace(run.labeling, bolus_cutoff=bolus))
@@ -37,5 +39,15 @@ def bolus_refusal(run: AslRun) -> str:
     )
 
 
+_HAS_ITS_OWN = (
+    "--bolus-duration was not applied: the sequence cuts the bolus off, and its own duration "
+    "counts."
+)
+
+
+def _is_pulsed(run: AslRun) -> bool:
+    return run.labeling.kind == "PASL"
+
+
 def _unknown(run: AslRun) -> bool:
-    return run.labeling.kind == "PASL" and run.labeling.bolus_cutoff is None
+    return _is_pulsed(run) and run.labeling.bolus_cutoff is None
