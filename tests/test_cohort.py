@@ -22,7 +22,7 @@ from cereflow_bids.cohort.gather import read_cohort
 from cereflow_bids.cohort.group import GroupResult, build_group
 from cereflow_bids.cohort.long_table import long_table
 from cereflow_bids.cohort.summary import regional_summary, screen
-from cereflow_bids.errors import InputError
+from cereflow_bids.errors import InputError, UsageError
 
 RUNS = {"sub-01_ses-1": 50.0, "sub-01_ses-2": 60.0, "sub-02": 45.0}
 MESSAGE = "PostLabelingDelay is in no file"
@@ -214,7 +214,7 @@ def test_labels_join_without_their_prefix(tmp_path: Path) -> None:
 
 
 def test_twice_listed_and_no_runs_are_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="participant") as caught:
+    with pytest.raises(UsageError, match="no run") as caught:
         build_group(dataset(tmp_path / "bids", "sub-01"), tmp_path / "out")
     assert "cereflow BIDS_DIR OUTPUT_DIR participant" in caught.value.fix
     write_run(tmp_path / "out", "sub-01")

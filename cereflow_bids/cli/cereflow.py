@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cereflow_bids import __version__
+from cereflow_bids.cli.derivative_options import add_derivatives, derivatives_of
+from cereflow_bids.cli.grammar import Grammar
+from cereflow_bids.cli.numbers import COUNT
 from cereflow_bids.cli.science_options import add_science, science_of
 from cereflow_bids.errors import CereflowError, UsageError, of_system
 
@@ -24,12 +27,12 @@ Research use; not a medical device. Not affiliated with the makers of the CereFl
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
-    p = argparse.ArgumentParser(
+    p = Grammar(
         prog="cereflow",
+        usage="%(prog)s [options] BIDS_DIR OUTPUT_DIR {participant,group}",
         description="CBF maps, reports and cohort tables from a BIDS dataset of ASL MRI.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     p.add_argument("bids_dir", type=Path, help="top folder of the BIDS dataset; never written to")
     p.add_argument("output_dir", type=Path, help="folder for maps, tables and reports")
@@ -100,6 +103,7 @@ def _add_selection(group: Any) -> None:
         default=[],
         help="images that are not to be used: t1w works without the T1w image",
     )
+    add_derivatives(group)
     group.add_argument(
         "--bids-database-dir", type=Path, metavar="DIR", help="pybids index to reuse or to make"
     )
@@ -135,20 +139,20 @@ def _add_execution(group: Any) -> None:
     group.add_argument(
         "--nprocs",
         "--n_cpus",
-        type=_whole,
+        type=COUNT,
         default=None,
         metavar="N",
         help="processes (default: all cores that this process may use)",
     )
     group.add_argument(
         "--omp-nthreads",
-        type=_whole,
+        type=COUNT,
         default=1,
         metavar="N",
         help="threads of brain extraction; no other step gains by them (default: %(default)s)",
     )
     group.add_argument(
-        "--mem-mb", "--mem_mb", type=_whole, metavar="MB", help="memory for all processes together"
+        "--mem-mb", "--mem_mb", type=COUNT, metavar="MB", help="memory for all processes together"
     )
     group.add_argument(
         "--use-plugin",
@@ -178,6 +182,7 @@ def _participant(arguments: argparse.Namespace) -> int:
 
 def _group(arguments: argparse.Namespace) -> int:
     _check_folders(arguments.bids_dir, arguments.output_dir)
+    _check_level(arguments)
     from cereflow_bids.cohort import build_group
 
     result = build_group(arguments.bids_dir.resolve(), arguments.output_dir.resolve())
@@ -212,6 +217,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             tuple(label.removeprefix("ses-") for label in arguments.session_label),
             _filters(arguments.bids_filter_file),
             tuple(arguments.ignore),
+            derivatives_of(arguments),
         ),
         science=science_of(arguments),
         atlases=(*packaged_atlases(), *user_atlases(arguments.atlas)),
@@ -227,6 +233,17 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         validate=not arguments.skip_bids_validation,
         verbose=arguments.verbose,
     )
+
+
+def _check_level(arguments: argparse.Namespace) -> None:
+    """Refuse at the group level what would let somebody expect less than all that is done."""
+    for name in ("participant_label", "session_label", "bids_filter_file", "dry_run"):
+        if getattr(arguments, name):
+            raise UsageError(
+                f"--{name.replace('_', '-')} is for the participant level; the group level takes "
+                "all runs that are done, and writes its tables and report.",
+                fix="leave it out.",
+            )
 
 
 def _check_folders(bids_dir: Path, output_dir: Path) -> None:
@@ -269,10 +286,3 @@ def _filters(path: Path | None) -> dict[str, Any] | None:
             fix='write, for example, {"asl": {"acquisition": "3D"}}; other keys are ignored.',
         )
     return {"asl": wanted}
-
-
-def _whole(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value

@@ -80,12 +80,6 @@ def _options(
             where="--session-label",
             fix="give one such as 01 or baseline.",
         )
-    if arguments.nprocs < 1:
-        raise UsageError(
-            f"{arguments.nprocs} studies cannot be converted at a time.",
-            where="--nprocs",
-            fix="give 1 or more.",
-        )
     return ConversionOptions(
         answers=_answers(arguments),
         key_file=arguments.key_file,
@@ -124,13 +118,6 @@ def _limits(arguments: argparse.Namespace) -> "Limits":
         "files": arguments.max_files,
         "ratio": arguments.max_ratio,
     }
-    for name, value in given.items():
-        if value is not None and value <= 0:
-            raise UsageError(
-                f"A limit of {value} lets nothing through.",
-                where=f"limit of {name.replace('_', ' ')}",
-                fix="give a number above 0.",
-            )
     return replace(Limits(), **{key: value for key, value in given.items() if value is not None})
 
 

@@ -2,11 +2,13 @@
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from cereflow_bids import __version__
+from cereflow_bids.cli.grammar import Grammar
+from cereflow_bids.cli.numbers import COUNT, Number, Numbers
 
 _DESCRIPTION = """\
 Convert ASL exports of GE, Philips and Siemens scanners (ZIP or tar archives, folders of DICOM)
@@ -17,10 +19,19 @@ Exit codes: 0 all converted; 1 something failed; 2 wrong usage; 3 converted, but
 missing: the message names the option. Give it together with the dataset alone
 (cereflow-convert BIDS --post-labeling-delay 1.8) to finish without converting again."""
 
+# As the intake has it, without loading that: ten seconds are more than any labelling lasts.
+_SECONDS = Number(
+    0,
+    10,
+    above=True,
+    what="a number of seconds",
+    hint="Give seconds, not milliseconds, such as 1.8.",
+)
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's grammar."""
-    result = argparse.ArgumentParser(
+    result = Grammar(
         prog="cereflow-convert",
         usage="%(prog)s [options] INPUT [INPUT ...] BIDS\n"
         "       %(prog)s [options] BIDS\n"
@@ -59,7 +70,11 @@ def _add_labeling(group: Any) -> None:
     group.add_argument(
         "--labeling-type", choices=("PCASL", "CASL", "PASL"), help="kind of labelling"
     )
-    several: dict[str, Any] = {"type": _numbers(float), "metavar": "SECONDS [...]", "default": ()}
+    several: dict[str, Any] = {
+        "type": Numbers(_SECONDS),
+        "metavar": "SECONDS [...]",
+        "default": (),
+    }
     group.add_argument(
         "--post-labeling-delay",
         **several,
@@ -69,21 +84,27 @@ def _add_labeling(group: Any) -> None:
         "--labeling-duration", **several, help="labelling duration; one, or one per delay"
     )
     group.add_argument(
-        "--bolus-cutoff", type=float, metavar="SECONDS", help="PASL: end of the bolus (TI1)"
+        "--bolus-cutoff", type=_SECONDS, metavar="SECONDS", help="PASL: end of the bolus (TI1)"
     )
     group.add_argument(
         "--repeats-per-delay",
-        type=_numbers(int),
+        type=Numbers(COUNT),
         default=(),
         metavar="NUMBER [...]",
         help="control-label pairs of each delay, where one series holds several delays",
     )
     group.add_argument("--background-suppression", choices=("yes", "no"), help="whether it was on")
     group.add_argument(
-        "--background-suppression-pulses", type=int, metavar="NUMBER", help="inversion pulses"
+        "--background-suppression-pulses",
+        type=Number(whole=True),
+        metavar="NUMBER",
+        help="inversion pulses",
     )
     group.add_argument(
-        "--excitations", type=int, metavar="NUMBER", help="GE: NEX that the images are summed over"
+        "--excitations",
+        type=COUNT,
+        metavar="NUMBER",
+        help="GE: NEX that the images are summed over",
     )
     group.add_argument(
         "--protocol",
@@ -118,14 +139,20 @@ def _add_labels(group: Any) -> None:
 
 def _add_running(group: Any) -> None:
     group.add_argument(
-        "--nprocs", type=int, default=1, metavar="N", help="studies converted at the same time"
+        "--nprocs", type=COUNT, default=1, metavar="N", help="studies converted at the same time"
     )
     group.add_argument(
-        "--max-size", type=float, metavar="GB", help="most that one input may unpack to"
+        "--max-size",
+        type=Number(above=True),
+        metavar="GB",
+        help="most that one input may unpack to",
     )
-    group.add_argument("--max-files", type=int, metavar="N", help="most files in one input")
+    group.add_argument("--max-files", type=COUNT, metavar="N", help="most files in one input")
     group.add_argument(
-        "--max-ratio", type=float, metavar="N", help="most that a large member may be compressed"
+        "--max-ratio",
+        type=Number(above=True),
+        metavar="N",
+        help="most that a large member may be compressed",
     )
     group.add_argument("-q", "--quiet", action="store_true", help="show no progress")
 
@@ -135,21 +162,6 @@ def _add_running(group: Any) -> None:
 # A comma is taken along, to be refused: it can be a decimal comma as well as a separator.
 _NUMBER = re.compile(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?")
 _SEVERAL = ("--post-labeling-delay", "--labeling-duration", "--repeats-per-delay")
-
-
-def _numbers(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
-    def numbers(text: str) -> tuple[Any, ...]:
-        try:
-            found = tuple(kind(part) for part in text.split())
-        except ValueError:
-            found = ()
-        if not found:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is no list of numbers; write 1.8, with a point, and a blank between two"
-            )
-        return found
-
-    return numbers
 
 
 def gathered(arguments: Sequence[str]) -> list[str]:

@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 from cereflow_bids import __version__
+from cereflow_bids.cli.grammar import Grammar
+from cereflow_bids.cli.numbers import COUNT, Number
 from cereflow_bids.errors import CereflowError
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
-    built = argparse.ArgumentParser(
+    built = Grammar(
         prog="cereflow-demo",
         description="Simulate two participants on GE, Siemens and Philips, write the scans as "
         "vendor DICOM in ZIPs, run cereflow-convert and cereflow on them, and compare the CBF "
@@ -23,9 +25,11 @@ def parser() -> argparse.ArgumentParser:
     built.add_argument("folder", type=Path, help="new or empty folder, or an earlier demo's")
     processes = min(2, os.cpu_count() or 1)
     built.add_argument(
-        "--nprocs", type=_positive, default=processes, help="processes (default: %(default)s)"
+        "--nprocs", type=COUNT, default=processes, help="processes (default: %(default)s)"
     )
-    built.add_argument("--seed", type=int, default=1, help="of the simulation (default: 1)")
+    built.add_argument(
+        "--seed", type=Number(whole=True), default=1, help="of the simulation (default: 1)"
+    )
     built.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return built
 
@@ -40,13 +44,6 @@ def main(argv: list[str] | None = None) -> int:
     except CereflowError as error:
         print(f"cereflow-demo: {error}", file=sys.stderr)
         return error.exit_code
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
 
 
 if __name__ == "__main__":

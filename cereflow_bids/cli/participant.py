@@ -9,6 +9,7 @@ from cereflow_bids.bids.reactivity_pairs import Pair
 from cereflow_bids.bids.reactivity_record import ReactivityRecord, read_reactivities
 from cereflow_bids.bids.status import Status
 from cereflow_bids.bids.validation import validate
+from cereflow_bids.errors import PendingError
 from cereflow_bids.workflow.execution import run_participants, summarise
 from cereflow_bids.workflow.plan import Plan, make_plan
 from cereflow_bids.workflow.reactivity_plan import pairs_of
@@ -23,7 +24,8 @@ def run(settings: Settings, *, dry_run: bool = False) -> int:
     settings
         What the user chose.
     dry_run
-        Only tell what would be done; write nothing.
+        Only tell what would be done, and by the exit code whether something stands in its way;
+        write nothing.
     """
     if settings.validate:
         for line in validate(settings.bids_dir):
@@ -31,7 +33,7 @@ def run(settings: Settings, *, dry_run: bool = False) -> int:
     plan = make_plan(settings, dry=dry_run)
     if dry_run:
         _tell_plan(plan)
-        return 0
+        return _expected_code(plan)
     statuses = run_participants(plan, settings)
     concerned = {status.participant for status in statuses}
     compared = [r for r in read_reactivities(settings.out_dir) if r.participant in concerned]
@@ -52,6 +54,12 @@ def _tell_plan(plan: Plan) -> None:
             print(f"compare  {entry.group}: {entry.baseline} (baseline), {entry.stimulus}")
         else:
             print(f"no pair  {entry.group}: {entry.what} To fix: {entry.fix}")
+
+
+def _expected_code(plan: Plan) -> int:
+    """Return the exit code of the call that was tried, as far as it can be known before."""
+    codes = {one.error.exit_code for one in plan.rejected}
+    return 1 if codes - {PendingError.exit_code} else PendingError.exit_code if codes else 0
 
 
 def _tell_outcome(statuses: Sequence[Status], settings: Settings) -> None:

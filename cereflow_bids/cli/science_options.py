@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from cereflow_bids.cli.numbers import Number
 from cereflow_bids.errors import UsageError
 from cereflow_bids.perfusion.constants import HAEMATOCRIT_RANGE, M0_SMOOTHING_FWHM, T1_TISSUE
 
 if TYPE_CHECKING:
     from cereflow_bids.quantification.science import Science
+
+_not_negative = Number()
+_positive = Number(above=True)
+_seed = Number(whole=True)
+_bolus = Number(0.1, 5, what="a number of seconds")
+_blood_t1 = Number(0.5, 5, what="a number of seconds")
+_haematocrit = Number(*HAEMATOCRIT_RANGE, what="a fraction")
 
 
 def add_science(group: Any) -> None:
@@ -199,51 +207,3 @@ def _refuse_without_effect(arguments: argparse.Namespace) -> None:
             "blood.",
             fix="leave one of the two out.",
         )
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number; write decimals with a point, such as 0.42."
-        ) from None
-
-
-def _between(text: str, low: float, high: float, what: str) -> float:
-    value = _number(text)
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text} is not {what} from {low:g} to {high:g}.")
-    return value
-
-
-def _seed(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on.")
-    return int(text)
-
-
-def _not_negative(text: str) -> float:
-    value = _number(text)
-    if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 on.")
-    return value
-
-
-def _positive(text: str) -> float:
-    value = _number(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0.")
-    return value
-
-
-def _bolus(text: str) -> float:
-    return _between(text, 0.1, 5, "a number of seconds")
-
-
-def _blood_t1(text: str) -> float:
-    return _between(text, 0.5, 5, "a number of seconds")
-
-
-def _haematocrit(text: str) -> float:
-    return _between(text, *HAEMATOCRIT_RANGE, "a fraction")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cereflow_bids import __version__
+from cereflow_bids.cli.grammar import Grammar
 from cereflow_bids.errors import CereflowError, UsageError
 
 if TYPE_CHECKING:
@@ -28,13 +29,12 @@ WIDE = 200
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
-    built = argparse.ArgumentParser(
+    built = Grammar(
         prog="cereflow-status",
         description="Show every run as waiting, queued, running, done, failed, stopped or "
         "pending.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     built.add_argument("output_dir", type=Path, help="output folder of cereflow; only read")
     built.add_argument("--json", action="store_true", help="write JSON instead of a table")

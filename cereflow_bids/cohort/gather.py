@@ -7,7 +7,7 @@ from pathlib import Path
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.spec import output_specs
 from cereflow_bids.bids.status import read_statuses
-from cereflow_bids.errors import InputError
+from cereflow_bids.errors import InputError, UsageError
 from cereflow_bids.report.runs import RunRecord, read_run
 
 UNKNOWN = "n/a"
@@ -61,15 +61,17 @@ def read_cohort(bids_dir: Path, out_dir: Path) -> Cohort:
 
     Raises
     ------
+    UsageError
+        If there is no run.
     InputError
-        If there is no run, or a participant with runs is not in participants.tsv.
+        If a participant with runs is not in participants.tsv.
     """
     writer = DerivativeWriter(out_dir)
     runs = find_runs(writer)
     if not runs:
-        raise InputError(
+        raise UsageError(
             "there is no run to summarise.",
-            where="the output folder",
+            where=str(out_dir),
             fix="first run `cereflow BIDS_DIR OUTPUT_DIR participant` with the same "
             "output folder.",
         )
