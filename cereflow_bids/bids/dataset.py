@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cereflow_bids.bids.anatomy import find_t1w
+from cereflow_bids.bids.anatomy import Anatomy, find_anatomy
+from cereflow_bids.bids.derivative_folders import DerivativeFolder
 from cereflow_bids.bids.files import IMAGES, Files
 from cereflow_bids.bids.index import check_sidecars
 from cereflow_bids.bids.m0_metadata import read_calibration
@@ -41,13 +42,15 @@ ACQUISITION_KEYS = (
 class Selection:
     """Which runs the user wants. Labels without prefix; empty means all.
 
-    `ignore` names kinds of images that are not to be used: ``t1w``.
+    `ignore` names kinds of images that are not to be used: ``t1w``. `derivatives` are folders with
+    anatomy that was prepared before, in the order of preference.
     """
 
     participants: tuple[str, ...] = ()
     sessions: tuple[str, ...] = ()
     filters: dict[str, Any] | None = None
     ignore: tuple[str, ...] = ()
+    derivatives: tuple[DerivativeFolder, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
         try:
             _check_single(stem, stems, image)
             metadata = files.metadata(image)
-            runs.append(build_run(files, image, ignore=selection.ignore))
+            runs.append(build_run(files, image, selection))
         except CereflowError as error:
             rejected.append(Rejected(stem, image.entities["subject"], error, metadata))
         except Exception as error:  # noqa: BLE001
@@ -113,7 +116,7 @@ def run_stem(image: BIDSFile) -> str:
     return str(image.filename).rpartition("_asl.")[0]
 
 
-def build_run(files: Files, image: BIDSFile, *, ignore: Sequence[str] = ()) -> AslRun:
+def build_run(files: Files, image: BIDSFile, selection: Selection) -> AslRun:
     """Read and validate one run.
 
     Parameters
@@ -122,8 +125,8 @@ def build_run(files: Files, image: BIDSFile, *, ignore: Sequence[str] = ()) -> A
         Those of the dataset.
     image
         The ``_asl`` file.
-    ignore
-        Kinds of images that are not to be used.
+    selection
+        What is not to be used, and what else is.
 
     Raises
     ------
@@ -146,9 +149,13 @@ def build_run(files: Files, image: BIDSFile, *, ignore: Sequence[str] = ()) -> A
     _check_scaling(sidecar, context)
     labeling, notes = read_labeling(sidecar, context, shape)
     m0 = _m0scan(files, image) if sidecar.values.get("M0Type") == "Separate" else None
-    t1w, told = (None, "") if "t1w" in ignore else find_t1w(files, image)
-    notes += [told] if told else []
-    inputs = [path, context_file, *([m0[0]] if m0 else []), *([t1w] if t1w else [])]
+    anatomy = (
+        Anatomy()
+        if "t1w" in selection.ignore
+        else find_anatomy(files, image, selection.derivatives)
+    )
+    notes += anatomy.notes
+    inputs = [path, context_file, *([m0[0]] if m0 else []), *anatomy.inputs]
     return AslRun(
         stem=run_stem(image),
         participant=image.entities["subject"],
@@ -164,7 +171,8 @@ def build_run(files: Files, image: BIDSFile, *, ignore: Sequence[str] = ()) -> A
         notes=tuple(notes),
         fingerprint=_fingerprint(inputs),
         metadata=json.dumps(dict(sorted(sidecar.values.items()))),
-        t1w=t1w,
+        t1w=anatomy.t1w,
+        precomputed=anatomy.precomputed,
         person=read_person(files.root, image.entities["subject"], image.entities.get("session")),
     )
 

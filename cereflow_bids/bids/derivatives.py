@@ -135,21 +135,37 @@ class DerivativeWriter:
         write_atomically(path, write)
         return path
 
-    def write_dataset_description(self, sources: list[dict[str, str]] | None = None) -> None:
-        """Write dataset_description.json and .bidsignore, unless they say the same already."""
+    def write_dataset_description(self, links: Mapping[str, str] | None = None) -> None:
+        """Write dataset_description.json and .bidsignore, unless they say the same already.
+
+        Parameters
+        ----------
+        links
+            Where the datasets lie that URIs name, by name; those of earlier calls are kept.
+        """
+        path = self.out_dir / "dataset_description.json"
         content = {
             "Name": "cereflow_bids: ASL perfusion derivatives",
             "BIDSVersion": "1.10.0",
             "DatasetType": "derivative",
             "GeneratedBy": [{"Name": "cereflow_bids", "Version": __version__}],
         }
-        if sources:
-            content["SourceDatasets"] = sources
-        _write_json(self.out_dir / "dataset_description.json", content)
+        known = _known_links(path) | dict(links or {})
+        _write_json(path, content | ({"DatasetLinks": known} if known else {}))
         ignore = self.out_dir / ".bidsignore"
         lines = "\n".join(IGNORED) + "\n"
         if not ignore.exists() or ignore.read_text(encoding="utf-8") != lines:
             write_atomically(ignore, lambda temporary: temporary.write_text(lines))
+
+
+def _known_links(path: Path) -> dict[str, str]:
+    """Return the links of a dataset_description.json; none where it is not there or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    links = content.get("DatasetLinks") if isinstance(content, dict) else None
+    return links if isinstance(links, dict) else {}
 
 
 def _folder(spec: OutputSpec, run: str, subject: str) -> Path:

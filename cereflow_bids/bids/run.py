@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cereflow_bids.bids.parameters import SIDECAR, Parameter
+from cereflow_bids.bids.precomputed import Precomputed
 
 VOLUME_TYPES = ("control", "label", "m0scan", "deltam", "cbf", "noRF", "n/a")
 LABELED = ("control", "label", "deltam")
@@ -221,6 +222,8 @@ class AslRun:
         The sidecar as JSON: a change there makes the run new.
     t1w
         The T1w image that goes with the run, if there is one and it is not to be ignored.
+    precomputed
+        Anatomy that is used instead of it.
     """
 
     stem: str
@@ -236,6 +239,7 @@ class AslRun:
     fingerprint: tuple[tuple[str, int, int], ...] = ()
     metadata: str = ""
     t1w: Path | None = field(default=None, repr=False)
+    precomputed: Precomputed | None = None
     person: Person = field(default_factory=Person)
 
     def volumes(self, kind: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,12 @@ Mask = NDArray[np.bool_]
 LEAST_OVERLAP = 0.9
 """Dice of the brain with that of the template after registration, below which it is no brain or
 not registered; 0.96 and 0.98 on scans at hand."""
+
+LEAST_FILLED = 0.8
+"""Share of the brain that known tissues have to fill: else they lie elsewhere (our choice)."""
+
+LEAST_TISSUE = 0.1
+"""Share of the brain that is grey, and that is white matter, in any head (our choice)."""
 
 _MARGIN_MM = 10.0
 
@@ -43,6 +50,25 @@ class Template:
     gm: Float
     wm: Float
     affine: Float
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What was made of a T1w image before, on its grid (x, y, z), and need not be made again.
+
+    Attributes
+    ----------
+    mask
+        Brain.
+    tissues
+        Fractions of fluid, grey and white matter.
+    unbiased
+        Whether the bias field was removed.
+    """
+
+    mask: Mask | None = None
+    tissues: tuple[Float, Float, Float] | None = None
+    unbiased: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +103,18 @@ class Anatomy:
 
 
 def prepare_t1w(
-    image: Float, affine: Float, template: Template, *, threads: int = 1, seed: int = 0
+    image: Float,
+    affine: Float,
+    template: Template,
+    *,
+    known: Known | None = None,
+    threads: int = 1,
+    seed: int = 0,
 ) -> Anatomy:
     """Extract the brain, remove the bias, register to the template and segment.
+
+    What is known is not done again. The way to the template always is: the packaged one is hardly
+    ever the one that others registered to, and its overlap tells whether the brain is one.
 
     Parameters
     ----------
@@ -89,6 +124,8 @@ def prepare_t1w(
         Voxel-to-RAS+ matrix (4, 4), mm.
     template
         Where to.
+    known
+        What was made of the image before.
     threads
         Of brain extraction.
     seed
@@ -99,12 +136,14 @@ def prepare_t1w(
     ValueError
         If there is no brain in it that fits the template; says why.
     """
+    known = known or Known()
     image = np.maximum(np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0), 0)
-    mask = extract_brain(image, affine, threads=threads)
+    mask = extract_brain(image, affine, threads=threads) if known.mask is None else known.mask
     volume = float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
     if not BRAIN_VOLUME_ML[0] <= volume <= BRAIN_VOLUME_ML[1]:
         raise ValueError(f"what looks like a brain in the T1w image has {volume:.0f} mL")
-    head = correct_bias(image, affine, mask)
+    given = None if known.tissues is None else _checked(known.tissues, mask)
+    head = image if known.unbiased else correct_bias(image, affine, mask)
     box, box_affine = _box(mask, affine)
     inside = mask[box]
     brain = np.where(inside, head[box], 0)
@@ -115,13 +154,30 @@ def prepare_t1w(
         raise ValueError(
             f"the brain in the T1w image does not fit the template (Dice {overlap:.2f})"
         )
-    tissues = _tissues(brain, box_affine, inside, template, to_template, seed)
-    csf, gm, wm = (_put_back(one, box, mask.shape) for one in tissues)
+    if given is None:
+        made = _tissues(brain, box_affine, inside, template, to_template, seed)
+        given = [_put_back(one, box, mask.shape) for one in made]
+    csf, gm, wm = given
     note = (
         f"T1w image: brain of {volume:.0f} mL, of which {_share(gm, mask)} grey and "
         f"{_share(wm, mask)} white matter; Dice {overlap:.2f} with the template."
     )
     return Anatomy(head, mask, gm, wm, csf, to_template, to_t1w, overlap, (note,))
+
+
+def _checked(tissues: Sequence[Float], mask: Mask) -> list[Float]:
+    """Return known tissues inside the brain, or raise if they cannot be its own."""
+    csf, gm, wm = (
+        np.where(mask, np.clip(np.nan_to_num(one), 0, 1), 0).astype(np.float32) for one in tissues
+    )
+    filled = float((csf + gm + wm)[mask].mean())
+    if filled < LEAST_FILLED:
+        raise ValueError(f"its tissues fill {100 * filled:.0f} % of its brain mask")
+    for name, one in (("grey", gm), ("white", wm)):
+        share = float(one[mask].mean())
+        if share < LEAST_TISSUE:
+            raise ValueError(f"{100 * share:.0f} % of its brain mask are {name} matter")
+    return [csf, gm, wm]
 
 
 def _box(mask: Mask, affine: Float) -> tuple[tuple[slice, ...], Float]:

@@ -13,6 +13,7 @@ from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.workflow.atlases import Regional, deposit_atlases
 from cereflow_bids.workflow.images import load, load_labels, load_mask
+from cereflow_bids.workflow.origin import Origin, read_origin
 from cereflow_bids.workflow.spaces import bids_uri, deposit_anatomy, deposit_spaces
 from cereflow_bids.workflow.tables import confounds_table, quality_table
 
@@ -54,7 +55,9 @@ def deposit(
     writer = DerivativeWriter(out_dir)
     record = json.loads(Path(paths["record"]).read_text(encoding="utf-8"))
     record["Notes"] = [*notes, *record["Notes"]]
-    record["Sources"] = [f"bids:raw:{run.source}", *_other_sources(run, paths)]
+    origin = read_origin(anatomy) if paths["t1w_to_asl"] else None
+    record["Sources"] = [f"bids:raw:{run.source}", *_other_sources(run, origin)]
+    record["Parameters"] = [*record["Parameters"], *(origin.parameters() if origin else [])]
     del record["Suspicion"]
     parts = {
         "m0": {"Parameters": record.pop("CalibrationParameters"), "SkullStripped": True},
@@ -78,17 +81,17 @@ def deposit(
         writer.write_table("confounds", run.stem, confounds),
         writer.write_table("quality", run.stem, quality),
     ]
-    if run.t1w is not None:
-        deposit_anatomy(writer, run.t1w, anatomy)
+    deposit_anatomy(writer, anatomy)
     maps = {"mask": paths["mask"], "cbf": paths["cbf"], **further}
     sources = {"Sources": record["Sources"]}
     return [*written, *deposit_atlases(writer, run.stem, regional, maps, sources)]
 
 
-def _other_sources(run: AslRun, paths: Mapping[str, str]) -> list[str]:
-    """Return the M0 and T1w images of the dataset that were used."""
-    used = [run.calibration.m0_file, run.t1w if paths["t1w_to_asl"] else None]
-    return [bids_uri(image) for image in used if image is not None]
+def _other_sources(run: AslRun, origin: Origin | None) -> list[str]:
+    """Return the M0 image of the dataset and the anatomy that were used."""
+    calibration = run.calibration.m0_file
+    m0 = [bids_uri(calibration)] if calibration is not None else []
+    return [*m0, *(origin.sources if origin is not None else ())]
 
 
 def _native_maps(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cereflow_bids.atomic import write_text_atomically
 from cereflow_bids.bids.dataset import Rejected
+from cereflow_bids.bids.derivative_folders import dataset_links
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.bids.status import (
     State,
@@ -60,7 +61,8 @@ def run_participants(plan: Plan, settings: Settings) -> list[Status]:
     """
     every = plan.everything
     with stoppable(), taken([one.participant for one in every], settings) as busy:
-        DerivativeWriter(settings.out_dir).write_dataset_description()
+        links = dataset_links(settings.bids_dir, settings.out_dir, settings.selection.derivatives)
+        DerivativeWriter(settings.out_dir).write_dataset_description(links)
         mine = present_plan(plan, settings, busy)
         try:
             _process(mine, settings)
@@ -98,8 +100,8 @@ def _prepare(plan: Plan, settings: Settings) -> None:
         write_status(settings.out_dir, Status(run.stem, run.participant, "waiting"))
         remove_outputs(run.stem, settings.out_dir)
         discard_damaged_results(settings.work_dir / WHOLE / identifier(run.stem))
-        if run.t1w is not None:
-            discard_damaged_results(settings.work_dir / WHOLE / anatomy_name(run.t1w))
+        if anatomy_name(run):
+            discard_damaged_results(settings.work_dir / WHOLE / anatomy_name(run))
     for one in plan.rejected:
         write_status(settings.out_dir, _rejection(one))
         remove_outputs(one.stem, settings.out_dir)

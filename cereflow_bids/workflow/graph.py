@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from nipype.pipeline import engine as pe
@@ -77,22 +76,26 @@ def participant_graph(
         What the user chose.
     """
     whole = pe.Workflow(WHOLE, base_dir=str(settings.work_dir))
-    heads: dict[Path, pe.Node] = {}
+    heads: dict[str, pe.Node] = {}
     for run in runs:
         graph = run_graph(run, fingerprints[run.stem], settings)
         whole.add_nodes([graph])
-        if run.t1w is not None:
-            head = heads.setdefault(run.t1w, _anatomy_node(run.t1w, settings))
+        name = anatomy_name(run)
+        if name:
+            head = heads.setdefault(name, _anatomy_node(run, settings))
             head.inputs.runs = [*head.inputs.runs, run.stem]
-            names = [f"{name}.anatomy" for name in WITH_ANATOMY]
-            whole.connect([(head, graph, [("anatomy", name) for name in names])])
+            names = [f"{step}.anatomy" for step in WITH_ANATOMY]
+            whole.connect([(head, graph, [("anatomy", target) for target in names])])
     return whole
 
 
-def _anatomy_node(t1w: Path, settings: Settings) -> pe.Node:
-    node = pe.Node(Anatomy(), name=anatomy_name(t1w), mem_gb=MEMORY_GB["anatomy"])
+def _anatomy_node(run: AslRun, settings: Settings) -> pe.Node:
+    node = pe.Node(Anatomy(), name=anatomy_name(run), mem_gb=MEMORY_GB["anatomy"])
+    known = run.precomputed
     node.inputs.trait_set(
-        t1w=str(t1w),
+        t1w=str(run.t1w or ""),
+        precomputed=known,
+        files={part: str(path) for part, path in known.files.items()} if known else {},
         runs=[],
         out_dir=str(settings.out_dir),
         seed=settings.science.seed,
@@ -114,7 +117,7 @@ def run_graph(run: AslRun, fingerprint: str, settings: Settings) -> pe.Workflow:
     }
     nodes = {name: _node(name, common) for name in STEPS}
     nodes["deposit"].inputs.fingerprint = fingerprint
-    if run.t1w is None:
+    if not anatomy_name(run):
         for name in WITH_ANATOMY:
             nodes[name].inputs.anatomy = NO_ANATOMY
     for name in ("tissue", "deposit"):
@@ -144,9 +147,11 @@ def report_graph(runs_of: Mapping[str, Sequence[str]], settings: Settings) -> pe
     return whole
 
 
-def anatomy_name(t1w: Path) -> str:
-    """Return the name of the node that prepares a T1w image."""
-    return identifier(t1w.name.partition(".")[0])
+def anatomy_name(run: AslRun) -> str:
+    """Return the name of the node that prepares the anatomy of a run; empty if it has none."""
+    if run.precomputed is not None:
+        return identifier(f"{run.precomputed.stem}_T1w")
+    return identifier(run.t1w.name.partition(".")[0]) if run.t1w is not None else ""
 
 
 def identifier(stem: str) -> str:

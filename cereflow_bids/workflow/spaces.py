@@ -18,6 +18,7 @@ from cereflow_bids.imaging.resampling import World, resample
 from cereflow_bids.imaging.standard_space import downsample
 from cereflow_bids.resources import TEMPLATE_SPACE, template
 from cereflow_bids.workflow.images import load
+from cereflow_bids.workflow.origin import read_origin
 from cereflow_bids.workflow.space_maps import load_map
 
 STANDARD_SPACE_MM = 2
@@ -109,29 +110,28 @@ def _t1w_grid(
     return grid.shape, affine
 
 
-def deposit_anatomy(writer: DerivativeWriter, t1w: Path, anatomy: Mapping[str, str]) -> None:
+def deposit_anatomy(writer: DerivativeWriter, anatomy: Mapping[str, str]) -> None:
     """Write the T1w image without bias, its brain and its tissues; the same for all its runs.
 
     Parameters
     ----------
     writer
         Knows where each file lies.
-    t1w
-        The image of the dataset.
     anatomy
         What was made of it; nothing is written where that is nothing.
     """
-    if not anatomy["head"]:
+    origin = read_origin(anatomy)
+    if origin is None:
         return
-    stem = t1w.name.partition("_T1w.")[0]
     for key, name in _ANATOMICAL.items():
         data, affine = load(anatomy[name])
         image = data > 0.5 if name == "brain" else data
-        writer.write_image(key, stem, image, affine, {"Sources": [bids_uri(t1w)]})
+        writer.write_image(key, origin.stem, image, affine, {"Sources": list(origin.sources)})
 
 
 def bids_uri(image: Path) -> str:
     """Return the BIDS URI of an image of the dataset."""
     parts = image.parts
-    start = max(k for k, part in enumerate(parts[:-1]) if part.startswith("sub-"))
+    folders = [k for k, part in enumerate(parts[:-1]) if part.startswith("sub-")]
+    start = max(folders, default=len(parts) - 1)
     return "bids:raw:" + "/".join(parts[start:])

@@ -59,10 +59,10 @@ def tidy(plan: Plan, settings: Settings) -> None:
     """
     runs = (*plan.todo, *plan.finished)
     left = {run.stem for run in runs if not _is_done(run.stem, settings)}
-    still_used = {run.t1w for run in runs if run.stem in left}
+    still_used = {anatomy_name(run) for run in runs if run.stem in left}
     whole = settings.work_dir / WHOLE
     names = {identifier(run.stem) for run in runs if run.stem not in left}
-    names |= {anatomy_name(run.t1w) for run in runs if run.t1w and run.t1w not in still_used}
+    names |= {anatomy_name(run) for run in runs} - still_used - {""}
     folders = [whole / name for name in sorted(names)]
     compared = settings.work_dir / REACTIVITY
     for participant in {run.participant for run in runs}:
