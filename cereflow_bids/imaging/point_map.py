@@ -15,7 +15,8 @@ Float = NDArray[np.floating]
 class PointMap:
     """The map x → after · (p + displacement(p)) with p = before · x, in RAS+ mm.
 
-    It maps points of the target of a resampling to points of its source.
+    It maps points of the target of a resampling to points of its source. Another map may follow,
+    so that deformations are composed without being interpolated onto a common grid.
 
     Attributes
     ----------
@@ -25,19 +26,27 @@ class PointMap:
         (x, y, z, 3), mm, on a grid of its own; beyond it points are not displaced.
     affine
         Voxel-to-RAS+ matrix (4, 4) of that grid.
+    then
+        Map that is applied to the result.
     """
 
     before: Float
     displacement: NDArray[np.float32]
     affine: Float
     after: Float = field(default_factory=lambda: np.eye(4))
+    then: PointMap | None = None
 
     def preceded_by(self, matrix: ArrayLike) -> PointMap:
         """Return the map that first applies a matrix (4, 4)."""
         return replace(self, before=self.before @ np.asarray(matrix, dtype=np.float64))
 
-    def followed_by(self, matrix: ArrayLike) -> PointMap:
-        """Return the map that then applies a matrix (4, 4)."""
+    def followed_by(self, following: ArrayLike | PointMap) -> PointMap:
+        """Return the map that then applies a matrix (4, 4), or another map."""
+        if self.then is not None:
+            return replace(self, then=self.then.followed_by(following))
+        if isinstance(following, PointMap):
+            return replace(self, then=following)
+        matrix = following
         return replace(self, after=np.asarray(matrix, dtype=np.float64) @ self.after)
 
     def apply(self, points: ArrayLike) -> Float:
@@ -48,7 +57,8 @@ class PointMap:
             moved[axis] += ndimage.map_coordinates(
                 self.displacement[..., axis], voxels, order=1, mode="constant"
             )
-        return transform(self.after, moved)
+        moved = transform(self.after, moved)
+        return moved if self.then is None else self.then.apply(moved)
 
 
 def transform(matrix: ArrayLike, points: ArrayLike) -> Float:

@@ -34,6 +34,8 @@ class Differences:
         (n,) of each measurement by rising delay, s. The duration is TI1 for PASL, 0 if unknown.
     unpaired
         Volumes that had no partner of their own delay.
+    divisors
+        (p,) what each difference was divided by since; empty for nothing.
     parameters, notes
         For the record, of what was done to them besides subtracting.
     """
@@ -44,6 +46,7 @@ class Differences:
     delays: tuple[float, ...]
     durations: tuple[float, ...]
     unpaired: tuple[int, ...] = ()
+    divisors: tuple[float, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     notes: tuple[str, ...] = ()
 

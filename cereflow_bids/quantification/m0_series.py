@@ -153,4 +153,7 @@ def _scaled(found: Differences, ratios: Sequence[float], change: float) -> OnOne
     )
     scale = Parameter("M0OwnScale", value, "", DERIVED, note)
     values = found.values / factors
-    return OnOneScale(replace(found, values=values, parameters=(scale,), notes=(told,)))
+    divisors = tuple(float(factor) for factor in factors)
+    return OnOneScale(
+        replace(found, values=values, divisors=divisors, parameters=(scale,), notes=(told,))
+    )

@@ -30,6 +30,7 @@ from cereflow_bids.quantification.findings import (
     m0_refusal,
     sentences,
 )
+from cereflow_bids.quantification.linear import Linear, linear_form
 from cereflow_bids.quantification.m0_series import on_one_scale
 from cereflow_bids.quantification.partial_volume import correct, why_not_corrected
 from cereflow_bids.quantification.science import Science
@@ -72,6 +73,8 @@ class Perfusion:
         What the images say against the metadata; the notes have it in words.
     calibration, selection
         Those of the constants that made M0 and the mean difference.
+    linear
+        CBF as a sum over volumes; None where it is none.
     """
 
     deltam: Float
@@ -90,6 +93,7 @@ class Perfusion:
     findings: tuple[Finding, ...] = ()
     calibration: tuple[Parameter, ...] = ()
     selection: tuple[Parameter, ...] = ()
+    linear: Linear | None = None
 
 
 def quantify(
@@ -204,6 +208,7 @@ def _absolute(
         findings=findings,
         calibration=calibrated.parameters,
         selection=means.parameters,
+        linear=linear_form(run, means, scale, science),
     )
 
 

@@ -62,6 +62,9 @@ class Averages:
         What was left out, with the reason.
     parameters, notes
         For the record.
+    weights
+        (v,) by which the volumes of the series are added up to the mean of a single measurement;
+        None with several measurements, or where the mean is no such sum.
     """
 
     deltam: Float
@@ -73,6 +76,7 @@ class Averages:
     rejected: tuple[Rejection, ...]
     parameters: tuple[Parameter, ...]
     notes: tuple[str, ...]
+    weights: tuple[float, ...] | None = None
 
 
 def average(
@@ -108,6 +112,7 @@ def average(
         If no difference of a measurement has data, or the method cannot be applied.
     """
     means, errors, repeats, rejected = [], [], [], []
+    kept = np.empty(0, dtype=int)
     for number, delay in enumerate(found.delays):
         members = np.asarray(found.members(number))
         # They stand together: no copy of what may be all of the series.
@@ -139,7 +144,23 @@ def average(
         (*(Rejection((k,), "no partner of its own delay") for k in found.unpaired), *rejected),
         (*found.parameters, *_choice(science)),
         (*found.notes, *_notes(found, rejected, science)),
+        _weights(run, found, kept, science),
     )
+
+
+def _weights(
+    run: AslRun, found: Differences, kept: NDArray[np.intp], science: Science
+) -> tuple[float, ...] | None:
+    """Return what each volume counts in the mean of the differences kept."""
+    several = len(found.delays) > 1 or run.labeling.encoding is not None
+    if several or science.outliers == "scrub":
+        return None
+    weights = np.zeros(len(run.context))
+    for k in kept:
+        share = 1 / (kept.size * (found.divisors[k] if found.divisors else 1.0))
+        for volume, sign in zip(found.volumes[k], (1, -1), strict=False):
+            weights[volume] += sign * share
+    return tuple(float(weight) for weight in weights)
 
 
 def _spread(errors: Sequence[Float | None], repeats: Sequence[int]) -> Float | None:
