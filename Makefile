@@ -19,7 +19,7 @@ help:
 	@echo "make coverage  run the tests and report which lines they reach"
 	@echo "make lint      check style, types and the direction of imports"
 	@echo "make format    put the code into the house style"
-	@echo "make docs      write docs/outputs.md and docs/series_rules.md anew from what they describe"
+	@echo "make docs      write docs/outputs.md, docs/series_rules.md and boutiques*.json anew from what they describe"
 	@echo "make lock      resolve requirements.lock anew"
 	@echo "make clean     remove $(VENV), caches and the demo's output"
 
@@ -59,6 +59,7 @@ format: setup
 docs: setup
 	$(BIN)/python docs/generate_outputs.py
 	$(BIN)/python docs/generate_series_rules.py
+	$(BIN)/python scripts/boutiques_descriptors.py
 
 lock:
 	@PYTHON="$(PYTHON)" bash scripts/lock.sh
