@@ -95,16 +95,22 @@ def quicken(journal: Path) -> None:
         ]
         return paths[0], paths[1]
 
-    def head(t1w: Path, folder: Path, **_choices: int) -> dict[str, str]:
-        run = t1w.name.partition("_")[0]
+    def head(run: str, images: list[Path], folder: Path) -> dict[str, str]:
         note("begin", run, "Anatomy")
         made = {name: folder / f"{name}.txt" for name in anatomy.NO_ANATOMY}
+        content = b"".join(image.read_bytes() for image in images)
         for name, path in made.items():
-            path.write_text(f"{name} of {hashlib.sha256(t1w.read_bytes()).hexdigest()}\n" * 50)
+            path.write_text(f"{name} of {hashlib.sha256(content).hexdigest()}\n" * 50)
         note("end", run, "Anatomy")
         return {name: str(path) for name, path in made.items()}
 
-    anatomy.prepare = head
+    def of_t1w(t1w: Path, folder: Path, **_choices: int) -> dict[str, str]:
+        return head(t1w.name.partition("_")[0], [t1w], folder)
+
+    def of_precomputed(given: Any, folder: Path, **_choices: int) -> dict[str, str]:
+        return head(given.stem, list(given.files.values()), folder)
+
+    anatomy.prepare, anatomy.prepare_precomputed = of_t1w, of_precomputed
     for step in interfaces.Step.__subclasses__():
         step._work = deposit if step is outcome.Deposit else work
     participant.build_participant_report = report

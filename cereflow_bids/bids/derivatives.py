@@ -29,7 +29,7 @@ IGNORED = (
         "**/*_att.*",
         "**/*_abv.*",
         "**/*_timeseries.*",
-        "**/*_xfm.txt",
+        "**/*_xfm.*",
     ),
     *("**/perf/*_probseg.*", "**/perf/*_M0map.*", "**/perf/*_dseg.*", "**/perf/*_mask.*"),
 )

@@ -126,7 +126,9 @@ def deposit_anatomy(writer: DerivativeWriter, anatomy: Mapping[str, str]) -> Non
     for key, name in _ANATOMICAL.items():
         data, affine = load(anatomy[name])
         image = data > 0.5 if name == "brain" else data
-        writer.write_image(key, origin.stem, image, affine, {"Sources": list(origin.sources)})
+        told: dict[str, Any] = {"Sources": list(origin.sources)}
+        told |= {"SkullStripped": False} if name == "head" else {}
+        writer.write_image(key, origin.stem, image, affine, told)
 
 
 def bids_uri(image: Path) -> str:
