@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -20,6 +21,9 @@ PLAIN = frozenset(
     | {"sourcedata"}
 )
 """Names of folders that can tell nothing of a person."""
+
+SUBJECT = re.compile(r"sub-(?P<label>[^_.]+)(?:_ses-(?P<session>[^_.]+))?")
+"""Names of folders of a participant, or of one session as FreeSurfer's are called."""
 
 _NAME = re.compile(r"[0-9A-Za-z_.-]+")
 _LONGEST = 60  # characters of a program's name, and of its version
@@ -46,6 +50,17 @@ class DerivativeFolder:
     path: Path = field(repr=False)
     generated_by: str = ""
     doi: str = ""
+
+    @cached_property
+    def subjects(self) -> dict[str, list[str]]:
+        """Folders ``sub-…`` by the participant's label, with or without a session behind it."""
+        # Once for all: it may hold thousands.
+        found: dict[str, list[str]] = {}
+        for name in sorted(entry.name for entry in self.path.iterdir()):
+            subject = SUBJECT.fullmatch(name)
+            if subject is not None:
+                found.setdefault(subject["label"], []).append(name)
+        return found
 
 
 def open_folders(given: Sequence[str]) -> tuple[DerivativeFolder, ...]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from cereflow_bids.bids.annex import is_dangling
-from cereflow_bids.bids.derivative_folders import DerivativeFolder
+from cereflow_bids.bids.derivative_folders import SUBJECT, DerivativeFolder
 from cereflow_bids.errors import InputError, UsageError
 
 BIDS_PARTS = {
@@ -29,8 +29,8 @@ FREESURFER_PARTS = {
 """Files of ``mri/``, the first that is there. ``nu`` keeps the contrast that ``T1`` evens out."""
 
 _HEAD = re.compile(r"(sub-[^_]+(?:_[^_]+)*?)_desc-preproc_T1w\.nii(?:\.gz)?")
+_WAY = re.compile(r"sub-.+_from-T1w_to-(?P<space>MNI[^_]+)_mode-image_xfm\..+")
 _ENTITIES = ("_space-", "_res-", "_hemi-")
-_SUBJECT = re.compile(r"sub-(?P<label>[^_.]+)(?:_ses-(?P<session>[^_.]+))?")
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
@@ -82,7 +82,7 @@ def require_anatomy(folders: Sequence[DerivativeFolder]) -> None:
         With what was looked for.
     """
     for folder in folders:
-        if not any(_heads(folder.path, entry.name) for entry in folder.path.glob("sub-*")):
+        if not any(_all_heads(folder, label) for label in folder.subjects):
             raise UsageError(
                 f"there is no anatomy in the derivatives {folder.name}: neither "
                 "sub-…/anat/…_desc-preproc_T1w.nii.gz nor sub-…/mri/T1.mgz.",
@@ -117,7 +117,7 @@ def of_participant(
     found = [
         (distance(own, session), place, folder, own, head)
         for place, folder in enumerate(folders)
-        for own, head in _all_heads(folder.path, participant)
+        for own, head in _all_heads(folder, participant)
     ]
     if not found:
         return None, 3
@@ -135,27 +135,27 @@ def _variants(head: Path) -> tuple[int, str]:
     return head.name.count("_"), head.name
 
 
-def _all_heads(path: Path, participant: str) -> Iterator[tuple[str | None, Path]]:
-    """Yield session and T1w image of all that there is of a participant."""
-    names = [f"sub-{participant}", *(one.name for one in path.glob(f"sub-{participant}_ses-*"))]
-    for name in names:
-        yield from _heads(path, name)
+def _all_heads(folder: DerivativeFolder, participant: str) -> list[tuple[str | None, Path]]:
+    """Return session and T1w image of all that there is of a participant."""
+    names = folder.subjects.get(participant, [])
+    return [head for name in names for head in _heads(folder.path, name)]
 
 
 def _heads(path: Path, name: str) -> list[tuple[str | None, Path]]:
     """Return session and T1w image of what lies in one folder ``sub-…``."""
-    subject = _SUBJECT.fullmatch(name)
+    subject = SUBJECT.fullmatch(name)
     if subject is None:
         return []
-    found = []
-    anat = [*(path / name).glob("anat/*_T1w.nii*"), *(path / name).glob("ses-*/anat/*_T1w.nii*")]
-    for head in sorted(anat):
-        if _HEAD.fullmatch(head.name) and not any(one in head.name for one in _ENTITIES):
-            session = re.search(r"_ses-([^_]+)_", head.name)
-            found.append((session[1] if session else None, head))
-    images = [path / name / "mri" / one for one in FREESURFER_PARTS["head"]]
-    there = [image for image in images if _exists(image)]
-    return [*found, *((subject["session"], image) for image in there[:1])]
+    own = path / name
+    sessions = [one for one in _names(own) if one.startswith("ses-")]
+    found: list[tuple[str | None, Path]] = []
+    for anat in (own / "anat", *(own / session / "anat" for session in sessions)):
+        for image in _names(anat):
+            if _HEAD.fullmatch(image) and not any(one in image for one in _ENTITIES):
+                session = re.search(r"_ses-([^_]+)_", image)
+                found.append((session[1] if session else None, anat / image))
+    head = _there(own / "mri", {"head": FREESURFER_PARTS["head"]})
+    return [*found, *((subject["session"], image) for image in head.values())]
 
 
 def _of_bids(folder: DerivativeFolder, session: str | None, head: Path) -> Precomputed:
@@ -168,9 +168,8 @@ def _of_bids(folder: DerivativeFolder, session: str | None, head: Path) -> Preco
     files = {"head": head} | _there(head.parent, names)
     if {"gm", "wm"} <= set(files):
         files.pop("dseg", None)
-    ways = head.parent.glob(f"{stem}_from-T1w_to-*_mode-image_xfm.*")
-    spaces = {re.sub(r".*_to-([^_]+)_.*", r"\1", way.name) for way in ways}
-    templates = tuple(sorted(space for space in spaces if space.startswith("MNI")))
+    ways = [_WAY.fullmatch(name) for name in _names(head.parent) if name.startswith(stem)]
+    templates = tuple(sorted({way["space"] for way in ways if way}))
     return Precomputed(
         folder.name,
         folder.generated_by,
@@ -208,15 +207,16 @@ def _version(stamp: Path) -> str:
 
 def _there(folder: Path, names: Mapping[str, Sequence[str]]) -> dict[str, Path]:
     """Return the first file that exists of each kind."""
-    found: dict[str, Path] = {}
-    for part, several in names.items():
-        there = [folder / name for name in several if _exists(folder / name)]
-        found |= {part: there[0]} if there else {}
-    return found
+    known = set(_names(folder))
+    firsts = {
+        part: next((name for name in many if name in known), "") for part, many in names.items()
+    }
+    return {part: folder / name for part, name in firsts.items() if name}
 
 
-def _exists(path: Path) -> bool:
-    return path.is_file() or is_dangling(path)
+def _names(folder: Path) -> list[str]:
+    """Return what lies in a folder, links that lead nowhere included; nothing if it is none."""
+    return sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
 
 
 def _uris(folder: DerivativeFolder, files: Mapping[str, Path]) -> tuple[str, ...]:
