@@ -57,7 +57,7 @@ def test_steps_at_once(tmp_path, monkeypatch, limits, gigabytes, at_once):
     execution._configure(settings)
     graph = Workflow("graph", base_dir=str(settings.work_dir))
     for number in range(5):
-        node = Node(Busy(), f"busy{number}", mem_gb=gigabytes, n_procs=settings.omp_nthreads)
+        node = Node(Busy(), f"busy{number}", mem_gb=gigabytes, n_procs=settings.omp_nthreads or 1)
         node.inputs.trait_set(journal=str(journal), number=number)
         graph.add_nodes([node])
     runner, arguments = plugin(settings)
@@ -70,4 +70,4 @@ def test_steps_at_once(tmp_path, monkeypatch, limits, gigabytes, at_once):
     assert max(overlaps) == at_once
     if settings.nprocs > 1:
         # Libraries would start as many as there are cores.
-        assert max(counted for _, _, counted, _ in notes) <= settings.omp_nthreads
+        assert max(counted for _, _, counted, _ in notes) <= (settings.omp_nthreads or 1)

@@ -147,9 +147,9 @@ def _add_execution(group: Any) -> None:
     group.add_argument(
         "--omp-nthreads",
         type=COUNT,
-        default=1,
+        default=None,
         metavar="N",
-        help="threads of brain extraction; no other step gains by them (default: %(default)s)",
+        help="cores that one step may use (default: --nprocs, shared by the runs to process)",
     )
     group.add_argument(
         "--mem-mb", "--mem_mb", type=COUNT, metavar="MB", help="memory for all processes together"

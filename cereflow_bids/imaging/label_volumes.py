@@ -45,7 +45,7 @@ def volume_preserving_labels(
     images = [np.asarray(source) for source in sources]
     # Where each cell lies is found once: voxels are numbered from 1, and 0 is outside.
     places = np.arange(1, images[0].size + 1, dtype=np.int32).reshape(images[0].shape)
-    cells = label_cells(places, source_affine, shape, affine, world=world)
+    cells = label_cells(places, source_affine, shape, affine, world=world).astype(np.intp)
     return [_keep_volumes(image, cells).reshape(tuple(shape)) for image in images]
 
 
@@ -55,9 +55,10 @@ def _keep_volumes(labels: NDArray[np.integer], places: NDArray[np.integer]) -> N
     flat[1:] = labels.ravel()
     counts = np.bincount(flat)
     present = np.flatnonzero(counts)
-    number = np.zeros(counts.size, dtype=np.int32)
+    # As few bytes as there may be: millions of cells look their label up.
+    number = np.zeros(counts.size, dtype=np.min_scalar_type(present.size))
     number[present] = np.arange(present.size)
-    cells = number[flat[places]]
+    cells = number[flat][places]
     owner, mixed, names, fractions = _fractions(cells, present.size)
     if mixed.size:
         shares = np.bincount(names.ravel(), fractions.ravel().clip(0), minlength=present.size)
@@ -146,7 +147,7 @@ def _fractions(
         Of the others, as `deal_out` takes them.
     """
     first = cells[:, 0]
-    owner = np.where((cells == first[:, None]).all(axis=1), first, -1).astype(np.intp)
+    owner = np.where((cells == first[:, None]).all(axis=1), first.astype(np.intp), -1)
     mixed = np.flatnonzero(owner < 0)
     most, rows = 1, []
     for start in range(0, mixed.size, _ROWS):

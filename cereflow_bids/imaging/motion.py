@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cereflow_bids.imaging.registration import register
 from cereflow_bids.imaging.resampling import resample
+from cereflow_bids.processes import side_by_side
 
 Array = NDArray[np.floating]
 
@@ -38,7 +39,12 @@ class Motion:
 
 
 def estimate_motion(
-    series: Array, affine: Array, volume_types: Sequence[str], *, seed: int = 0
+    series: Array,
+    affine: Array,
+    volume_types: Sequence[str],
+    *,
+    seed: int = 0,
+    processes: int = 1,
 ) -> Motion:
     """Estimate the rigid motion of each control and label volume, and of M0 volumes among them.
 
@@ -57,6 +63,8 @@ def estimate_motion(
         BIDS volume type of each volume.
     seed
         Seed of the registration.
+    processes
+        How many volumes may be registered at the same time.
     """
     types = np.asarray(volume_types)
     matrices = np.full((types.size, 4, 4), np.nan)
@@ -69,17 +77,14 @@ def estimate_motion(
             "volumes to compare.",
         )
     references = {kind: _most_typical(series, index) for kind, index in indices.items()}
-    first = next(iter(references))
-    home = series[..., references[first]]
-    for kind, index in indices.items():
-        reference = series[..., references[kind]]
-        to_reference = np.eye(4) if kind == first else _rigid(home, reference, affine, seed)
-        for k in index:
-            own = k == references[kind]
-            within = np.eye(4) if own else _rigid(reference, series[..., k], affine, seed)
-            matrices[k] = within @ to_reference
-    for k in np.flatnonzero(types == "m0scan"):
-        matrices[k] = _rigid(home, series[..., k], affine, seed)
+    home = next(iter(references.values()))
+    targets = {int(k): references[kind] for kind, index in indices.items() for k in index}
+    targets |= dict.fromkeys((int(k) for k in np.flatnonzero(types == "m0scan")), home)
+    # A label goes to the label reference, and that to the control reference.
+    pairs = [(home, one) for one in references.values()] + [(to, k) for k, to in targets.items()]
+    found_by = _register_pairs(series, affine, pairs, seed=seed, processes=processes)
+    for k, target in targets.items():
+        matrices[k] = found_by[target, k] @ found_by[home, target]
     return Motion(
         matrices,
         "Rigid motion correction within control and within label volumes, interpolated once.",
@@ -116,6 +121,24 @@ def _most_typical(series: Array, index: NDArray[np.intp]) -> int:
     volumes = series[..., index].reshape(-1, index.size).astype(np.float64)
     distance = ((volumes - volumes.mean(axis=1, keepdims=True)) ** 2).sum(axis=0)
     return int(index[distance.argmin()])
+
+
+def _register_pairs(
+    series: Array,
+    affine: Array,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    seed: int,
+    processes: int,
+) -> dict[tuple[int, int], Array]:
+    """Return the matrix of each pair of volumes; a volume lies where it is."""
+    apart = [(fixed, moving) for fixed, moving in dict.fromkeys(pairs) if fixed != moving]
+    volumes = {k: series[..., k] for pair in apart for k in pair}
+    calls = [(volumes[one], volumes[other], affine, seed) for one, other in apart]
+    matrices = side_by_side(_rigid, calls, processes)
+    return {(one, one): np.eye(4) for pair in pairs for one in pair} | dict(
+        zip(apart, matrices, strict=True)
+    )
 
 
 def _rigid(fixed: Array, moving: Array, affine: Array, seed: int) -> Array:

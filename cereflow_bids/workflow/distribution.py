@@ -20,12 +20,10 @@ def plugin(settings: Settings) -> tuple[type, dict[str, Any]]:
     chosen = settings.plugin
     if chosen is not None and chosen.on_cluster:
         return cluster.PLUGINS[chosen.name], dict(chosen.arguments)
-    processes = settings.nprocs
-    arguments = {} if chosen is None else chosen.arguments
-    if arguments.get("n_procs"):
-        processes = arguments["n_procs"]
-    if processes == 1 or (chosen is not None and chosen.name == "Linear"):
+    processes = settings.processes
+    if processes == 1:
         return LinearPlugin, {}
+    arguments = {} if chosen is None else chosen.arguments
     preload = "cereflow_bids.workflow." + ("interfaces" if settings.verbose else "quiet")
     multiprocessing.set_forkserver_preload([preload])
     memory = {"memory_gb": settings.mem_mb / 1024} if settings.mem_mb else {}

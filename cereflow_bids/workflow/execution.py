@@ -164,7 +164,7 @@ def _configure(settings: Settings) -> None:
             }
         }
     )
-    _limit_threads(settings.omp_nthreads)
+    _limit_threads()
     if settings.verbose == 0:
         quieten()
 
@@ -256,11 +256,13 @@ def _rejection(one: Rejected) -> Status:
     )
 
 
-def _limit_threads(threads: int) -> None:
-    """Set before the workers start: the libraries read these once, when they are loaded."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    # Registration repeats its bits on one thread only.
+def _limit_threads() -> None:
+    """Set before the workers start: the libraries read these once, when they are loaded.
+
+    They repeat their bits on one thread; a step that uses more cores does so by itself.
+    """
+    for name in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{name}_NUM_THREADS"] = "1"
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 

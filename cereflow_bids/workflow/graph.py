@@ -49,6 +49,10 @@ EDGES = (
     ),
 )
 WITH_ANATOMY = ("standard_space", "tissue", "deposit")
+BEFORE_ANATOMY = ("motion", "reference")
+AFTER_ANATOMY = ("tissue",)
+"""Steps that can use several cores, and whether the T1w image is still being prepared then."""
+
 WHOLE = "participants"
 REPORTS = "reports"
 STEPS = {
@@ -77,19 +81,31 @@ def participant_graph(
     """
     whole = pe.Workflow(WHOLE, base_dir=str(settings.work_dir))
     heads: dict[str, pe.Node] = {}
+    at_once = len(runs) + len({anatomy_name(run) for run in runs} - {""})
     for run in runs:
         graph = run_graph(run, fingerprints[run.stem], settings)
+        _share_cores(graph, {BEFORE_ANATOMY: at_once, AFTER_ANATOMY: len(runs)}, settings)
         whole.add_nodes([graph])
         name = anatomy_name(run)
         if name:
-            head = heads.setdefault(name, _anatomy_node(run, settings))
+            head = heads.setdefault(name, _anatomy_node(run, settings, at_once))
             head.inputs.runs = [*head.inputs.runs, run.stem]
             names = [f"{step}.anatomy" for step in WITH_ANATOMY]
             whole.connect([(head, graph, [("anatomy", target) for target in names])])
     return whole
 
 
-def _anatomy_node(run: AslRun, settings: Settings) -> pe.Node:
+def _share_cores(
+    graph: pe.Workflow, at_once: Mapping[tuple[str, ...], int], settings: Settings
+) -> None:
+    """Let steps use the cores that nothing else needs; `at_once` says by what they are shared."""
+    for names, count in at_once.items():
+        for name in names:
+            node = graph.get_node(name)
+            node.n_procs = node.inputs.threads = settings.cores_per_step(count)
+
+
+def _anatomy_node(run: AslRun, settings: Settings, at_once: int) -> pe.Node:
     node = pe.Node(Anatomy(), name=anatomy_name(run), mem_gb=MEMORY_GB["anatomy"])
     known = run.precomputed
     node.inputs.trait_set(
@@ -100,9 +116,9 @@ def _anatomy_node(run: AslRun, settings: Settings) -> pe.Node:
         out_dir=str(settings.out_dir),
         seed=settings.science.seed,
         version=__version__,
-        threads=settings.omp_nthreads,
+        threads=settings.cores_per_step(at_once),
     )
-    node.n_procs = settings.omp_nthreads
+    node.n_procs = node.inputs.threads
     return node
 
 
@@ -122,9 +138,6 @@ def run_graph(run: AslRun, fingerprint: str, settings: Settings) -> pe.Workflow:
             nodes[name].inputs.anatomy = NO_ANATOMY
     for name in ("tissue", "deposit"):
         nodes[name].inputs.atlases = settings.atlases
-    # Only brain extraction makes use of threads; registration needs one to repeat its bits.
-    nodes["reference"].inputs.threads = settings.omp_nthreads
-    nodes["reference"].n_procs = settings.omp_nthreads
     # Always runs, for it is cheap: outputs that were deleted come back from the work folder.
     nodes["deposit"].overwrite = True
     for source, target, fields in EDGES:

@@ -11,6 +11,11 @@ from cereflow_bids.workflow import steps
 from cereflow_bids.workflow.step import Step, StepInputs
 
 
+class _ThreadedInputs(StepInputs):
+    # The result does not depend on it.
+    threads = traits.Int(1, usedefault=True, nohash=True, desc="cores for parts of the step")
+
+
 class _MotionOut(TraitedSpec):
     series = traits.Str()
     matrices = traits.Str()
@@ -20,15 +25,16 @@ class _MotionOut(TraitedSpec):
 class Motion(Step):
     """Realign the series."""
 
+    input_spec = _ThreadedInputs
     output_spec = _MotionOut
 
     def _work(self, folder: Path) -> dict[str, Any]:
-        return steps.motion(self.inputs.run, self.inputs.science, folder)
+        inputs = self.inputs
+        return steps.motion(inputs.run, inputs.science, folder, threads=inputs.threads)
 
 
-class _ReferenceIn(StepInputs):
+class _ReferenceIn(_ThreadedInputs):
     series = traits.File(exists=True, mandatory=True)
-    threads = traits.Int(1, usedefault=True, nohash=True)
 
 
 class _ReferenceOut(TraitedSpec):
@@ -83,7 +89,7 @@ class StandardSpace(Step):
         )
 
 
-class _TissueIn(StepInputs):
+class _TissueIn(_ThreadedInputs):
     mask = traits.File(exists=True, mandatory=True)
     to_asl = traits.File(exists=True, mandatory=True)
     to_template = traits.File(exists=True, mandatory=True)
@@ -116,6 +122,7 @@ class Tissue(Step):
             space={key: getattr(inputs, key) for key in ("to_asl", "to_template", "t1w_to_asl")},
             anatomy=inputs.anatomy,
             atlases=inputs.atlases,
+            threads=inputs.threads,
         )
 
 

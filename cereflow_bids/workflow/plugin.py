@@ -9,17 +9,15 @@ in the same work folder.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import select
-import signal
 import sys
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from traceback import format_exception
 from typing import Any
 
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
+
+from cereflow_bids.processes import follow_parent
 
 
 class ResilientMultiProc(MultiProcPlugin):
@@ -77,21 +75,5 @@ class ResilientMultiProc(MultiProcPlugin):
 
 
 def _begin_worker(folder: str) -> None:
-    """Leave Ctrl-C to the main process, which ends its workers, and die with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = parent_process()
-    if parent is not None and hasattr(os, "O_ASYNC"):
-        _die_at_end_of(parent.sentinel)
+    follow_parent()
     process_initializer(folder)
-
-
-def _die_at_end_of(pipe: int) -> None:
-    """Let the system end this process when the other end of a pipe is closed.
-
-    A thread that waits for it could not run while a library keeps the interpreter.
-    """
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([pipe], [], [], 0)[0]:
-        os._exit(1)

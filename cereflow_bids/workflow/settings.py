@@ -26,7 +26,8 @@ class Settings:
     atlases
         Regions of which there are tables; the packaged ones and those of the user.
     nprocs, omp_nthreads, mem_mb
-        Processes, threads per process, memory for all processes (None: not limited).
+        Processes, cores that one step may use (None: those that no other step needs), memory for
+        all processes (None: not limited).
     plugin
         How the steps are run; None for processes of this machine.
     stop_on_first_crash
@@ -52,7 +53,7 @@ class Settings:
     science: Science = field(default_factory=Science)
     atlases: tuple[Atlas, ...] = field(default_factory=packaged_atlases)
     nprocs: int = 1
-    omp_nthreads: int = 1
+    omp_nthreads: int | None = None
     mem_mb: int | None = None
     plugin: Plugin | None = None
     stop_on_first_crash: bool = False
@@ -62,3 +63,16 @@ class Settings:
     database_dir: Path | None = None
     validate: bool = True
     verbose: int = 0
+
+    @property
+    def processes(self) -> int:
+        """How many steps may run at once on this machine; 1 where they run on a cluster."""
+        if self.plugin is None:
+            return self.nprocs
+        if self.plugin.name == "Linear" or self.plugin.on_cluster:
+            return 1
+        return int(self.plugin.arguments.get("n_procs") or self.nprocs)
+
+    def cores_per_step(self, at_once: int) -> int:
+        """Return how many cores a step may use where `at_once` of them may run at once."""
+        return self.omp_nthreads or max(1, self.processes // max(1, at_once))

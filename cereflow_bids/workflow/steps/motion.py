@@ -11,7 +11,7 @@ from cereflow_bids.quantification.science import Science
 from cereflow_bids.workflow.images import load_input, save, save_json
 
 
-def motion(run: AslRun, science: Science, folder: Path) -> dict[str, str]:
+def motion(run: AslRun, science: Science, folder: Path, *, threads: int = 1) -> dict[str, str]:
     """Realign the series; ``series``, ``matrices`` (n, 4, 4) and ``notes``."""
     from cereflow_bids.imaging.motion import estimate_motion, realign
 
@@ -21,7 +21,7 @@ def motion(run: AslRun, science: Science, folder: Path) -> dict[str, str]:
     volumes = np.nan_to_num(volumes, nan=0, posinf=0, neginf=0)
     # There is nothing in an empty volume to align, and it must not take the others along.
     kinds = ["n/a" if unknown[..., k].all() else kind for k, kind in enumerate(run.context)]
-    found = estimate_motion(volumes, affine, kinds, seed=science.seed)
+    found = estimate_motion(volumes, affine, kinds, seed=science.seed, processes=threads)
     realigned = realign(volumes, affine, found)
     realigned[unknown] = np.nan
     np.save(folder / "matrices.npy", found.matrices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def tissue(
     space: Mapping[str, str],
     anatomy: Mapping[str, str],
     atlases: Sequence[Atlas],
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Bring tissues and atlases to the run.
 
@@ -47,15 +49,18 @@ def tissue(
         brain, own = load(template("T1w"))
         images = {name: (load(template(name.upper()))[0] / 255, own) for name in ("gm", "wm")}
         images["brain"] = (template_mask(brain).astype(np.float32), own)
-    fractions = {
-        name: save(
-            area_average(image, own, inside.shape, affine, world=world),
-            affine,
-            folder / f"{name}.nii",
+
+    def bring(name: str) -> str:
+        average = area_average(*images[name], inside.shape, affine, world=world)
+        return save(average, affine, folder / f"{name}.nii")
+
+    # Interpolation leaves the interpreter to other threads.
+    with ThreadPoolExecutor(threads) as pool:
+        regions = pool.submit(
+            bring_atlases, atlases, mask, folder, to_template=to_template, to_asl=to_asl
         )
-        for name, (image, own) in images.items()
-    }
-    return fractions | bring_atlases(atlases, mask, folder, to_template=to_template, to_asl=to_asl)
+        fractions = dict(zip(images, pool.map(bring, images), strict=True))
+        return fractions | regions.result()
 
 
 def _matrix(path: str) -> NDArray[np.float64]:

@@ -1,0 +1,92 @@
+"""Several processes for the independent parts of one step; none outlives the step that asked."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+def side_by_side(
+    function: Callable[..., Result], calls: Sequence[Sequence[Any]], processes: int
+) -> list[Result]:
+    """Call a function with each of several sets of arguments; no call may depend on another.
+
+    This process does its share of them, so that one process needs no other.
+
+    Parameters
+    ----------
+    function
+        Of a module, so that another process finds it.
+    calls
+        Arguments of each call.
+    processes
+        How many may work at the same time, this one included. The results do not depend on it.
+
+    Returns
+    -------
+    list
+        What each call returned.
+    """
+    count = max(1, min(processes, len(calls)))
+    if count == 1:
+        return _in_turn(function, calls)
+    results: list[Any] = [None] * len(calls)
+    with ProcessPoolExecutor(
+        count - 1, mp_context=get_context("forkserver"), initializer=follow_parent
+    ) as pool:
+        with _without_main():
+            others = [pool.submit(_in_turn, function, calls[k::count]) for k in range(1, count)]
+        results[::count] = _in_turn(function, calls[::count])
+        for k, other in enumerate(others, start=1):
+            results[k::count] = other.result()
+    return results
+
+
+def _in_turn(function: Callable[..., Result], calls: Sequence[Sequence[Any]]) -> list[Result]:
+    return [function(*call) for call in calls]
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let new processes leave the main script alone, which they would run from its top.
+
+    They need nothing of it, and the scripts that nipype gives to clusters would run a step again.
+    """
+    main: dict[str, Any] = vars(sys.modules["__main__"])
+    known: dict[str, Any] = {k: main[k] for k in ("__file__", "__spec__") if k in main}
+    main.pop("__file__", None)
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(known)
+
+
+def follow_parent() -> None:
+    """Leave Ctrl-C to the process that asked for this one, and die with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None and hasattr(os, "O_ASYNC"):
+        _die_at_end_of(parent.sentinel)
+
+
+def _die_at_end_of(pipe: int) -> None:
+    """Let the system end this process when the other end of a pipe is closed.
+
+    A thread that waits for it could not run while a library keeps the interpreter.
+    """
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([pipe], [], [], 0)[0]:
+        os._exit(1)
