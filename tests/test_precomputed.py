@@ -245,13 +245,17 @@ def test_a_description_that_is_damaged_is_told_and_none_is_needed(tmp_path):
 
 def test_links_tell_no_name_of_a_folder_that_could_be_a_persons(tmp_path):
     bids = tmp_path / "study" / "bids"
-    inside, outside = bids / "derivatives" / "fmriprep", tmp_path / "Jane_Doe" / "fmriprep"
+    inside, outside = bids / "derivatives" / "fmriprep-23.2.1", tmp_path / "Jane_Doe" / "fmriprep"
     for folder in (inside, outside):
         fmriprep(folder, "sub-01/anat/sub-01")
     folders = open_folders([str(inside), str(outside)])
     assert [one.name for one in folders] == ["fmriprep", "fmriprep2"]
     out = bids / "derivatives" / "cereflow"
-    assert dataset_links(bids, out, folders) == {"raw": "../..", "fmriprep": "../fmriprep"}
+    assert dataset_links(bids, out, folders) == {"raw": "../..", "fmriprep": "../fmriprep-23.2.1"}
+    for name in ("fmriprep_19620417", "Fmriprep", "bids2"):
+        (named,) = open_folders([f"x={inside.rename(inside.with_name(name))}"])
+        assert dataset_links(bids, out, [named]) == {"raw": "../.."}
+        inside = named.path
     described = FMRIPREP | {"DatasetDOI": "https://doi.org/10.5/x"}
     (outside / "dataset_description.json").write_text(json.dumps(described))
     links = dataset_links(tmp_path / "Jane_Doe", out, open_folders([str(outside)]))

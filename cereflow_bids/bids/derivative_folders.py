@@ -16,11 +16,11 @@ from cereflow_bids.errors import InputError, UsageError
 RAW = "raw"
 """The dataset itself, in URIs."""
 
-PLAIN = frozenset(
-    {"bids", "data", "derivatives", "fmriprep", "freesurfer", "raw", "rawdata", "smriprep"}
-    | {"sourcedata"}
+PLAIN = re.compile(
+    r"\.\.|bids|data|derivatives|raw|rawdata|sourcedata|ds\d{6}"
+    r"|(cereflow|fmriprep|freesurfer|smriprep)([-_.]?v?\d{1,2}(\.\d{1,2}){0,2})?"
 )
-"""Names of folders that can tell nothing of a person."""
+"""Names of folders that can tell nothing of a person, versions included."""
 
 SUBJECT = re.compile(r"sub-(?P<label>[^_.]+)(?:_ses-(?P<session>[^_.]+))?")
 """Names of folders of a participant, or of one session as FreeSurfer's are called."""
@@ -106,7 +106,8 @@ def dataset_links(
     links = {one.name: f"doi:{one.doi}" for one in folders if one.doi}
     for name, path in [(RAW, bids_dir), *((one.name, one.path) for one in folders)]:
         relative = PurePath(os.path.relpath(path.resolve(), out_dir.resolve()))
-        if name not in links and set(relative.parts) <= PLAIN | {"..", name}:
+        plain = all(part == name or PLAIN.fullmatch(part) for part in relative.parts)
+        if plain and name not in links:
             links[name] = relative.as_posix()
     return links
 
