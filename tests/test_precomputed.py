@@ -454,7 +454,8 @@ def test_a_damaged_file_makes_way_for_the_t1w_of_the_dataset(tmp_path, head, mon
     node.inputs.t1w = str(tmp_path / "sub-01_T1w.nii.gz")
     notes = json.loads(Path(node._prepare(tmp_path)["notes"]).read_text())
     assert asked == [tmp_path / "sub-01_T1w.nii.gz"]
-    assert "was not used: the image is damaged" in notes[0] and notes[1] == "Own."
+    assert "was not used: the image is damaged" in notes[0]
+    assert notes[1:] == ["Instead of it sub-01_T1w.nii.gz of the dataset was used.", "Own."]
 
 
 # -- in the graph --------------------------------------------------------------------------------

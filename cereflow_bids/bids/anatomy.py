@@ -70,7 +70,8 @@ def find_anatomy(files: Files, run: BIDSFile, folders: Sequence[DerivativeFolder
     images = _of_dataset(files, run)
     nearest = min((distance(one.entities.get("session"), session) for one in images), default=3)
     if found is not None and (far < 2 or nearest >= 2):
-        kept = _chosen(images, session) if images else None
+        # The same for all runs that share what was precomputed, which is prepared once.
+        kept = _chosen(images, found.session) if images else None
         t1w = Path(kept.path) if kept is not None and Path(kept.path).is_file() else None
         return Anatomy(found, t1w, _told_of_session(found, far))
     t1w, told = find_t1w(files, run)

@@ -138,6 +138,8 @@ class Anatomy(Stoppable):
             return found
         reasons = json.loads(Path(found["notes"]).read_text(encoding="utf-8"))
         found = prepare(Path(inputs.t1w), folder, **choices)
+        if found["head"]:
+            reasons.append(f"Instead of it {Path(inputs.t1w).name} of the dataset was used.")
         notes = json.loads(Path(found["notes"]).read_text(encoding="utf-8"))
         return found | {"notes": save_json([*reasons, *notes], folder / "notes.json")}
 
