@@ -133,7 +133,7 @@ PROCESSING = Facts(
             "assertions": {
                 "exit-code": 0,
                 "output-files": [
-                    {"id": name} for name in ("output", "cbf_sessions", "report_html")
+                    {"id": name} for name in ("output", "cbf", "report_html")
                 ],
             },
         },
