@@ -202,10 +202,13 @@ def _derivatives() -> Iterator[JsonObject]:
                 continue
             seen.add(template)
             unit = f" Unit: {output['units']}." if output.get("units") else ""
+            # A glob cannot say that there is no further entity.
+            more = " The pattern fits those of other spaces and kinds, too."
+            wide = more if re.fullmatch(r"sub-\*_[a-z]+\.nii\.gz", name) else ""
             yield {
                 "id": key + suffix,
                 "name": key.replace("_", " ").capitalize() + (" by session" if suffix else ""),
-                "description": f"{output['description']}{unit} When: {output['when']}.",
+                "description": f"{output['description']}{unit} When: {output['when']}.{wide}",
                 "path-template": template,
                 "optional": True,
             }
