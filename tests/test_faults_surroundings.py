@@ -90,6 +90,23 @@ def test_home_need_not_be_known(tmp_path):
     assert (ended.returncode, ended.stdout) == (0, "to do    sub-01\n"), ended.stderr
 
 
+@pytest.mark.parametrize("given", [None, "/closed"])
+@pytest.mark.parametrize("error", [RuntimeError("no home"), PermissionError(13, "no")])
+def test_a_user_without_name_or_home_is_served(monkeypatch, given, error):
+    def unknown():
+        raise error
+
+    from cereflow_bids.bids.index import a_home
+
+    monkeypatch.delenv("HOME", raising=False)
+    if given:
+        monkeypatch.setenv("HOME", given)
+    monkeypatch.setattr(Path, "home", unknown)
+    with a_home():
+        assert not (Path(os.environ["HOME"]) / "pybids_config.json").exists()
+    assert os.environ.get("HOME") == given
+
+
 @pytest.mark.parametrize("place", ["out", "work"])
 def test_a_folder_that_cannot_be_written_to_is_told(tmp_path, place, capsys):
     from cereflow_bids.cli.cereflow import main

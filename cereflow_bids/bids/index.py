@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,7 +115,8 @@ def _index(
     reset: bool,
     ignored: Sequence[re.Pattern[str]] = (),
 ) -> BIDSLayout:
-    from bids import BIDSLayout, BIDSLayoutIndexer
+    with a_home():
+        from bids import BIDSLayout, BIDSLayoutIndexer
 
     def layout(damaged: list[Path]) -> BIDSLayout:
         exactly = [_exactly(path, bids_dir) for path in damaged]
@@ -136,6 +138,26 @@ def _index(
         if not damaged:
             raise
         return layout(damaged)
+
+
+@contextmanager
+def a_home() -> Iterator[None]:
+    """Have a HOME for as long as pybids is imported, which looks for its settings there.
+
+    In a container the user may be a number without a name, whose HOME nobody knows, or one that may
+    not look into the HOME of another; pybids would not be imported then.
+    """
+    given = os.environ.get("HOME")
+    try:
+        (Path.home() / "pybids_config.json").exists()
+    except (OSError, RuntimeError):
+        os.environ["HOME"] = os.devnull
+    try:
+        yield
+    finally:
+        os.environ.pop("HOME", None)
+        if given is not None:
+            os.environ["HOME"] = given
 
 
 def _exactly(path: Path, bids_dir: Path) -> re.Pattern[str]:
