@@ -132,9 +132,7 @@ PROCESSING = Facts(
             },
             "assertions": {
                 "exit-code": 0,
-                "output-files": [
-                    {"id": name} for name in ("output", "cbf", "report_html")
-                ],
+                "output-files": [{"id": name} for name in ("output", "cbf", "report_html")],
             },
         },
         {

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import quick_command
+import quick_steps
 import yaml
 
 from cereflow_bids.cli.cereflow import parser
@@ -123,3 +125,74 @@ def test_options_of_the_babs_configuration_exist():
     taken = parser().parse_args(words)
     assert taken.participant_label == ["01"]
     assert taken.mem_mb == 3500
+
+
+BABS_CALL = """#!/bin/bash
+set -e -u
+subid=$1
+mkdir -p "${PWD}/.git/tmp/wkdir" "${PWD}/%(output)s"
+singularity run -B "${PWD}" %(flags)s containers/cereflow/image \\
+    "${PWD}/inputs/data/BIDS" "${PWD}/%(output)s" participant %(words)s %(selects)s "${subid}"
+"""
+# The options that singularity takes with a value, then the image; what follows is for cereflow.
+SINGULARITY = """#!/bin/bash
+[ "$1" = run ] || exit 9
+shift
+while [ "$1" != containers/cereflow/image ]; do
+    case $1 in -B | --workdir) shift 2 ;; -*) shift ;; *) exit 8 ;; esac
+done
+shift
+exec cereflow "$@"
+"""
+
+
+def annexed(dataset: Path) -> None:
+    """Put the content of each image where git-annex has it, not to be written to."""
+    for path in sorted(dataset.glob("sub-*/*/*.nii.gz")):
+        key = dataset / ".git" / "annex" / "objects" / f"MD5E-{path.parts[-3]}-{path.name}"
+        key.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(key)
+        key.chmod(0o444)
+        path.symlink_to(os.path.relpath(key, path.parent))
+
+
+def babs_call(content: dict) -> str:
+    """Return the script that BABS makes of its configuration, without DataLad and the ZIP."""
+    arguments = dict(content["bids_app_args"])
+    selects = arguments.pop("$SUBJECT_SELECTION_FLAG")
+    work = '"${PWD}/.git/tmp/wkdir"'
+    words = [f"{k} {work if v == '$BABS_TMPDIR' else v}" for k, v in arguments.items()]
+    (folder,) = content["zip_foldernames"]
+    flags = " ".join(content["singularity_args"])
+    return BABS_CALL % {
+        "output": f"outputs/{folder}",
+        "flags": flags,
+        "words": " ".join(words),
+        "selects": selects,
+    }
+
+
+def test_babs_gets_what_it_zips(tmp_path):
+    """In a clone with the content of one participant, and links to that of the others."""
+    analysis = tmp_path / "analysis"
+    dataset = quick_steps.dataset(analysis / "inputs" / "data" / "BIDS", ("01", "02"))
+    annexed(dataset)
+    for key in dataset.glob(".git/annex/objects/*sub-02*"):
+        key.unlink()
+    content = yaml.safe_load((RECIPES / "babs.yaml").read_text())
+    script = analysis / "call.sh"
+    script.write_text(babs_call(content))
+    environment = quick_command.environment(tmp_path / "commands")
+    singularity = tmp_path / "commands" / "singularity"
+    singularity.write_text(SINGULARITY)
+    singularity.chmod(0o755)
+    words = ["bash", script, "sub-01"]
+    ended = subprocess.run(
+        words, env=environment, cwd=analysis, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    out = analysis / "outputs" / "cereflow"
+    assert (out / "sub-01.html").is_file()
+    assert (out / "sub-01" / "perf" / "sub-01_cbf.nii.gz").is_file()
+    assert not list(out.glob("**/*sub-02*"))
+    assert {path.name for path in analysis.iterdir()} == {".git", "call.sh", "inputs", "outputs"}
