@@ -10,7 +10,7 @@ JOBS ?= 2
 # nipype asks a server for its newest version at import unless told not to.
 export NO_ET = 1
 
-.PHONY: help setup system demo test coverage lint format docs lock clean
+.PHONY: help setup system demo test coverage lint format docs lock image sbom clean
 
 help:
 	@echo "make setup     create $(VENV) and install everything, system libraries included"
@@ -21,6 +21,8 @@ help:
 	@echo "make format    put the code into the house style"
 	@echo "make docs      write docs/outputs.md, docs/series_rules.md and boutiques*.json anew from what they describe"
 	@echo "make lock      resolve requirements.lock anew"
+	@echo "make image     build the container and hold it to this installation (as root)"
+	@echo "make sbom      list what .venv holds: build/sbom/sbom.cdx.json and licences.tsv"
 	@echo "make clean     remove $(VENV), caches and the demo's output"
 
 setup: system $(STAMP)
@@ -63,6 +65,14 @@ docs: setup
 
 lock:
 	@PYTHON="$(PYTHON)" bash scripts/lock.sh
+
+# No image is pulled: the base is made here. What was built before is taken from podman's store.
+image: setup
+	VENV="$(VENV)" bash scripts/container_check.sh image definition
+
+sbom: setup
+	mkdir -p build/sbom
+	$(BIN)/python scripts/container_inventory.py $(VENV) build/sbom
 
 clean:
 	rm -rf $(VENV) build dist demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

@@ -144,8 +144,8 @@ def _index(
 def a_home() -> Iterator[None]:
     """Have a HOME for as long as pybids is imported, which looks for its settings there.
 
-    In a container the user may be a number without a name, whose HOME nobody knows, or one that may
-    not look into the HOME of another; pybids would not be imported then.
+    In a container the user may be a number without a name, whose HOME nobody knows, or one who
+    may not look into the HOME of another; pybids would not be imported then.
     """
     given = os.environ.get("HOME")
     try:
