@@ -47,13 +47,15 @@ def python_licence(metadata: importlib.metadata.PackageMetadata) -> str:
 
 
 def debian_licence(package: str, copyrights: Path = COPYRIGHTS) -> str:
-    """Return the short names in a Debian package's copyright file, or `unstated`."""
+    """Return the names in a Debian package's copyright file, or `unstated`."""
     path = copyrights / package.partition(":")[0] / "copyright"
     if not path.is_file():
         return "unstated"
     text = path.read_text(encoding="utf-8", errors="replace")
-    names = (STATED if MACHINE_READABLE.search(text) else COMMON).findall(text)
-    return "; ".join(sorted({name.strip() for name in names})) or f"see {path}"
+    if MACHINE_READABLE.search(text):
+        return "; ".join(sorted({name.strip() for name in STATED.findall(text)}))
+    named = ", ".join(sorted(set(COMMON.findall(text))))
+    return f"see {path}" + (f", which names {named} among others" if named else "")
 
 
 def python_parts(environment: Path) -> list[tuple[str, str, str]]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: container_package.sh ENVIRONMENT TOOLS
 # Build the wheel of the sources in this folder, install it in ENVIRONMENT, list all that is in the
-# container, and compile everything in a form that holds no times.
+# container, and compile it in a form that holds no times.
 set -euo pipefail
 
 environment=$1
@@ -20,4 +20,5 @@ mkdir -p "$list"
 cp scripts/container_selftest.py "$list/selftest.py"
 "$tools/bin/python" scripts/container_inventory.py "$environment" "$list" "$tools/debian.tsv"
 
-PYTHONHASHSEED=0 "$environment/bin/python" -m compileall -q --invalidation-mode unchecked-hash "$environment"/lib
+PYTHONHASHSEED=0 "$environment/bin/python" -m compileall -q --invalidation-mode unchecked-hash \
+    "$environment"/lib/python3*/site-packages/cereflow_bids

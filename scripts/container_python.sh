@@ -31,3 +31,6 @@ for package in heudiconv matplotlib mpl_toolkits networkx nipype numpy pandas pr
     find "${site[0]}/$package" -type d -name tests -prune -exec rm -rf {} +
 done
 find "${site[0]}" -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.h' -o -name '*.c' -o -name '*.a' \) -delete
+
+# Compiled here, since nobody can write beside the programs later, and in a form that holds no times.
+PYTHONHASHSEED=0 "$environment/bin/python" -m compileall -q --invalidation-mode unchecked-hash "$environment"/lib
