@@ -97,6 +97,22 @@ def test_each_participant_gets_one_call(place, script):
     assert {one.nprocs for one in taken} == {1}
 
 
+@pytest.mark.parametrize("script", [one for one in SCRIPTS if "array" in one.stem])
+def test_an_array_takes_a_container_as_the_docs_say(place, script, tmp_path):
+    text = (RECIPES.parent / "hpc.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"^export CEREFLOW=(.*)$", text, re.M)
+    (tmp_path / "the bids").rename(tmp_path / "bids")
+    place |= {"BIDS": str(tmp_path / "bids")}
+    export = f'export CEREFLOW={told}; printf %s "$CEREFLOW"'
+    place["CEREFLOW"] = subprocess.check_output(["bash", "-c", export], env=place, text=True)
+    assert submit(script, place).returncode == 0
+    taken = [parser().parse_args(words) for words in calls(place)]
+    assert [one.participant_label for one in taken] == [[f"sub-{label}"] for label in LABELS]
+    bound = Path(place["JOURNAL"] + ".container").read_text()
+    for folder in (f"{place['BIDS']}:{place['BIDS']}:ro", place["OUT"], place["WORK"]):
+        assert f"--bind {folder} " in bound
+
+
 @pytest.mark.parametrize(
     ("code", "ends", "count"), [(1, 1, 3), (3, 3, 3), (137, 1, 3), (143, 143, 2)]
 )

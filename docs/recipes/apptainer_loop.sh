@@ -15,7 +15,8 @@ pending=0
 failed=0
 while IFS= read -r participant; do
     code=0
-    "$runtime" run --cleanenv --containall \
+    # Without --workdir the container's /tmp is in memory, and small.
+    "$runtime" run --cleanenv --containall --workdir "$WORK" \
         --bind "$BIDS:/bids:ro" --bind "$OUT:/out" --bind "$WORK:/work" \
         "$SIF" /bids /out participant --participant-label "$participant" \
         --nprocs "${NPROCS:-1}" --work-dir /work --skip-bids-validation < /dev/null || code=$?
