@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process, set_forkserver_preload
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -70,6 +70,35 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         main.update(known)
+
+
+def limit_threads() -> None:
+    """Set before workers start: libraries read these once, when they are loaded.
+
+    They repeat their bits on one thread; a step that uses more cores does so by itself.
+    """
+    for name in ("OMP", "OPENBLAS", "MKL"):
+        os.environ[f"{name}_NUM_THREADS"] = "1"
+    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
+
+
+def prepare_workers(modules: Sequence[str]) -> None:
+    """Start the process that others are made from; it loads modules while this one goes on.
+
+    Parameters
+    ----------
+    modules
+        What every worker needs, in this order. None may start a thread: it would not be in the
+        workers.
+    """
+    limit_threads()
+    set_forkserver_preload(list(modules))
+    # Ctrl-C is for this process, and would end the other one in the midst of its loading.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def follow_parent() -> None:

@@ -49,6 +49,25 @@ def test_a_shift_of_less_than_half_a_slice_loses_no_slice(head):
     assert np.isfinite(moved).all()
 
 
+def test_area_average_leaves_nothing_out():
+    # What is dark around is not interpolated, and must be all that is not.
+    rng = np.random.default_rng(2)
+    fine = np.zeros((40, 44, 36), dtype=np.float32)
+    fine[:9, 12:30, 20:] = rng.random((9, 18, 16))
+    fine[30, 5, 5] = 1
+    coarse, shape, factors = np.diag([2.5, 2.4, 3.7, 1]), (18, 20, 11), (3, 3, 4)
+    world = rigid(1.3, 9)
+    scale = np.diag([*(1 / np.array(factors)), 1.0])
+    scale[:3, 3] = (1 / np.array(factors) - 1) / 2
+    cells = resample(
+        fine, np.eye(4), np.multiply(shape, factors), coarse @ scale, world=world, order=1
+    )
+    blocks = cells.reshape([n for pair in zip(shape, factors, strict=True) for n in pair])
+    expected = blocks.mean(axis=(1, 3, 5), dtype=np.float64).astype(np.float32)
+    assert np.array_equal(area_average(fine, np.eye(4), shape, coarse, world=world), expected)
+    assert 0.05 < (expected > 0).mean() < 0.5
+
+
 @given(st.tuples(*[st.floats(-2, 2)] * 3), st.sampled_from([1.0, 1.5, 2.0]))
 def test_area_average_keeps_the_volume_of_tissue(shift, edge):
     fine = np.zeros((36, 36, 36), np.float32)

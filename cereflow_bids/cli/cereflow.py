@@ -175,9 +175,14 @@ def _add_execution(group: Any) -> None:
 
 
 def _participant(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    if settings.processes > 1 and not arguments.dry_run:
+        from cereflow_bids.processes import prepare_workers
+
+        prepare_workers(settings.worker_modules)
     from cereflow_bids.cli.participant import run
 
-    return run(_settings(arguments), dry_run=arguments.dry_run)
+    return run(settings, dry_run=arguments.dry_run)
 
 
 def _group(arguments: argparse.Namespace) -> int:

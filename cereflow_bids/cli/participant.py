@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cereflow_bids.bids.reactivity_pairs import Pair
 from cereflow_bids.bids.reactivity_record import ReactivityRecord, read_reactivities
 from cereflow_bids.bids.status import Status
-from cereflow_bids.bids.validation import validate
+from cereflow_bids.bids.validation import validating
 from cereflow_bids.errors import PendingError
 from cereflow_bids.workflow.execution import run_participants, summarise
 from cereflow_bids.workflow.plan import Plan, make_plan
@@ -27,10 +27,10 @@ def run(settings: Settings, *, dry_run: bool = False) -> int:
         Only tell what would be done, and by the exit code whether something stands in its way;
         write nothing.
     """
-    if settings.validate:
-        for line in validate(settings.bids_dir):
+    with validating(settings.bids_dir if settings.validate else None) as found:
+        plan = make_plan(settings, dry=dry_run)
+        for line in found():
             print(f"BIDS validator: {line}", file=sys.stderr)
-    plan = make_plan(settings, dry=dry_run)
     if dry_run:
         _tell_plan(plan)
         return _expected_code(plan)

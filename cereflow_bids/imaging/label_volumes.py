@@ -45,11 +45,23 @@ def volume_preserving_labels(
     images = [np.asarray(source) for source in sources]
     # Where each cell lies is found once: voxels are numbered from 1, and 0 is outside.
     places = np.arange(1, images[0].size + 1, dtype=np.int32).reshape(images[0].shape)
-    cells = label_cells(places, source_affine, shape, affine, world=world).astype(np.intp)
-    return [_keep_volumes(image, cells).reshape(tuple(shape)) for image in images]
+    cells = label_cells(places, source_affine, shape, affine, world=world)
+    labelled = np.concatenate([[False], np.any([image.ravel() != 0 for image in images], axis=0)])
+    # Most of the field of view has no label of any source.
+    concerned = np.flatnonzero(labelled[cells].any(axis=1))
+    places, n_others = cells[concerned].astype(np.intp), len(cells) - concerned.size
+    moved = []
+    for image in images:
+        out = np.zeros(len(cells), dtype=np.int32)
+        out[concerned] = _keep_volumes(image, places, n_others)
+        moved.append(out.reshape(tuple(shape)))
+    return moved
 
 
-def _keep_volumes(labels: NDArray[np.integer], places: NDArray[np.integer]) -> NDArray[np.int32]:
+def _keep_volumes(
+    labels: NDArray[np.integer], places: NDArray[np.integer], n_others: int
+) -> NDArray[np.int32]:
+    """Return a label for each voxel; `places` are its cells, `n_others` is background only."""
     # The background is always there: what lies outside the image belongs to it.
     flat = np.zeros(labels.size + 1, dtype=labels.dtype)
     flat[1:] = labels.ravel()
@@ -63,6 +75,7 @@ def _keep_volumes(labels: NDArray[np.integer], places: NDArray[np.integer]) -> N
     if mixed.size:
         shares = np.bincount(names.ravel(), fractions.ravel().clip(0), minlength=present.size)
         whole = np.bincount(owner[owner >= 0], minlength=present.size)
+        whole[0] += n_others
         wanted = np.rint(whole + shares).astype(int) - whole
         owner[mixed] = deal_out(names, fractions, wanted)
     return present[owner].astype(np.int32)

@@ -16,6 +16,7 @@ from cereflow_bids.imaging.point_map import PointMap, transform
 
 _SLAB = 16
 _SPLINE_PAD = 12
+_ROWS = 10_000
 World = ArrayLike | PointMap | None
 Array = NDArray[np.floating]
 
@@ -144,9 +145,73 @@ def area_average(
 
     Parameters as for `resample`.
     """
+    image = np.asarray(source, dtype=np.float32)
     factors, fine_shape, fine_affine = _subdivide(source_affine, shape, affine)
-    fine = resample(source, source_affine, fine_shape, fine_affine, world=world, order=1)
-    return _blocks(fine, shape, factors).mean(axis=(1, 3, 5), dtype=np.float64).astype(np.float32)
+    if isinstance(world, PointMap):
+        fine = resample(image, source_affine, fine_shape, fine_affine, world=world, order=1)
+        return _average(_blocks(fine, shape, factors), (1, 3, 5))
+    voxels = _target_to_source(source_affine, fine_affine, world)
+    reach = np.abs(voxels[:3, :3]) @ ((factors - 1) / 2)
+    bright = _near(image != 0, np.ceil(reach).astype(int) + 1)
+    centres = _target_to_source(source_affine, affine, world)
+    chosen = np.nonzero(_seen(bright, centres, shape))
+    out = np.zeros(tuple(shape), dtype=np.float32)
+    for first in range(0, chosen[0].size, _ROWS):
+        rows = tuple(index[first : first + _ROWS] for index in chosen)
+        out[rows] = _average(_cells_of(image, voxels, rows, factors), (1,))
+    return out
+
+
+def _average(fine: NDArray[np.float32], axes: tuple[int, ...]) -> NDArray[np.float32]:
+    return np.asarray(fine.mean(axis=axes, dtype=np.float64), dtype=np.float32)
+
+
+def _near(bright: NDArray[np.bool_], reach: NDArray[np.int_]) -> NDArray[np.bool_]:
+    """Tell which voxels lie within so many voxels, along each axis, of one that is bright."""
+    near = bright.view(np.uint8)
+    for axis, distance in enumerate(reach):
+        near = ndimage.maximum_filter1d(near, 2 * int(distance) + 1, axis=axis, mode="nearest")
+    return near.astype(bool)
+
+
+def _seen(bright: NDArray[np.bool_], voxels: Array, shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Tell which target voxels have their centre in a bright source voxel, or beyond the edge."""
+    seen: NDArray[np.uint8] = ndimage.affine_transform(
+        bright.view(np.uint8),
+        voxels[:3, :3],
+        voxels[:3, 3],
+        output_shape=tuple(shape),
+        order=0,
+        mode="nearest",
+    )
+    return seen.astype(bool)
+
+
+def _cells_of(
+    image: NDArray[np.float32],
+    voxels: Array,
+    rows: tuple[NDArray[np.intp], ...],
+    factors: NDArray[np.int_],
+) -> NDArray[np.float32]:
+    """Interpolate the cells of some target voxels, (voxels, cells); 0 outside the image.
+
+    `voxels` takes cells to voxels of the image; `rows` has the target voxels' indices.
+    """
+    within = np.indices(tuple(factors)).reshape(3, 1, -1)
+    fine = [
+        index[:, None] * n + inner for index, n, inner in zip(rows, factors, within, strict=True)
+    ]
+    places = np.empty((3, *fine[0].shape))
+    outside = np.zeros(fine[0].shape, dtype=bool)
+    for axis, size in enumerate(image.shape):
+        i, j, k = (voxels[axis, n] * fine[n] for n in range(3))
+        places[axis] = i + j + k + voxels[axis, 3]
+        outside |= (places[axis] < -0.5) | (places[axis] > size - 0.5)
+    cells: NDArray[np.float32] = ndimage.map_coordinates(
+        image, places, output=np.float32, order=1, mode="nearest", prefilter=False
+    )
+    cells[outside] = 0
+    return cells
 
 
 def label_cells(

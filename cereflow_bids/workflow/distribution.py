@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from typing import Any
 
 from nipype.pipeline.plugins.linear import LinearPlugin
 
+from cereflow_bids.processes import prepare_workers
 from cereflow_bids.workflow import cluster
 from cereflow_bids.workflow.plugin import ResilientMultiProc
 from cereflow_bids.workflow.settings import Settings
 
-POLL_SECONDS = 0.05
-"""nipype looks for finished nodes every 2 s by default, which would cost most of a run's time."""
+POLL_SECONDS = 0.001
+"""nipype's pause after each look for what has ended; it is our plugin that waits for something."""
 
 
 def plugin(settings: Settings) -> tuple[type, dict[str, Any]]:
@@ -23,9 +23,8 @@ def plugin(settings: Settings) -> tuple[type, dict[str, Any]]:
     processes = settings.processes
     if processes == 1:
         return LinearPlugin, {}
+    prepare_workers(settings.worker_modules)
     arguments = {} if chosen is None else chosen.arguments
-    preload = "cereflow_bids.workflow." + ("interfaces" if settings.verbose else "quiet")
-    multiprocessing.set_forkserver_preload([preload])
     memory = {"memory_gb": settings.mem_mb / 1024} if settings.mem_mb else {}
     if arguments.get("memory_gb"):
         memory = {"memory_gb": arguments["memory_gb"]}

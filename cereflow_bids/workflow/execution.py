@@ -23,6 +23,7 @@ from cereflow_bids.bids.status import (
     write_status,
 )
 from cereflow_bids.errors import PendingError
+from cereflow_bids.processes import limit_threads
 from cereflow_bids.workflow.claiming import left_out, taken
 from cereflow_bids.workflow.distribution import plugin, polling
 from cereflow_bids.workflow.graph import (
@@ -164,7 +165,7 @@ def _configure(settings: Settings) -> None:
             }
         }
     )
-    _limit_threads()
+    limit_threads()
     if settings.verbose == 0:
         quieten()
 
@@ -254,16 +255,6 @@ def _rejection(one: Rejected) -> Status:
         fix=error.fix,
         missing=missing,
     )
-
-
-def _limit_threads() -> None:
-    """Set before the workers start: the libraries read these once, when they are loaded.
-
-    They repeat their bits on one thread; a step that uses more cores does so by itself.
-    """
-    for name in ("OMP", "OPENBLAS", "MKL"):
-        os.environ[f"{name}_NUM_THREADS"] = "1"
-    os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 
 def summarise(statuses: Sequence[Status]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from traceback import format_exception
 from typing import Any
@@ -18,6 +18,9 @@ from typing import Any
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
 
 from cereflow_bids.processes import follow_parent
+
+PATIENCE_SECONDS = 1.0
+"""How long a step is waited for before everything is looked at again."""
 
 
 class ResilientMultiProc(MultiProcPlugin):
@@ -35,6 +38,13 @@ class ResilientMultiProc(MultiProcPlugin):
         except BaseException:
             self.kill_workers()
             raise
+
+    def _send_procs_to_workers(self, updatehash: bool = False, graph: Any = None) -> None:
+        super()._send_procs_to_workers(updatehash, graph)
+        # nipype would look every so often, which costs more the more there is to do.
+        running = [self._task_obj[task] for task, _ in self.pending_tasks]
+        if running:
+            wait(running, timeout=PATIENCE_SECONDS, return_when=FIRST_COMPLETED)
 
     def kill_workers(self) -> None:
         """End all workers at once, whatever they are doing."""

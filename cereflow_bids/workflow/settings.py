@@ -73,6 +73,13 @@ class Settings:
             return 1
         return int(self.plugin.arguments.get("n_procs") or self.nprocs)
 
+    @property
+    def worker_modules(self) -> tuple[str, ...]:
+        """What the workers on this machine load before they are given a step."""
+        steps = "cereflow_bids.workflow." + ("interfaces" if self.verbose else "quiet")
+        # What takes longest to load; most steps register something.
+        return steps, "ants"
+
     def cores_per_step(self, at_once: int) -> int:
         """Return how many cores a step may use where `at_once` of them may run at once."""
         return self.omp_nthreads or max(1, self.processes // max(1, at_once))

@@ -51,7 +51,8 @@ def tissue(
         images["brain"] = (template_mask(brain).astype(np.float32), own)
 
     def bring(name: str) -> str:
-        average = area_average(*images[name], inside.shape, affine, world=world)
+        image, own = images[name]
+        average = area_average(image, own, inside.shape, affine, world=world)
         return save(average, affine, folder / f"{name}.nii")
 
     # Interpolation leaves the interpreter to other threads.
