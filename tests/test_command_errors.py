@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 
 import pytest
 import quick_steps
@@ -82,6 +83,16 @@ def test_a_mistyped_command_says_what_to_do(line, said, place, capsys):
 def test_nothing_is_suggested_where_nothing_is_near(capsys):
     assert call("cereflow-status --colour empty") == 2
     assert "Did you mean" not in capsys.readouterr().err
+
+
+def test_of_many_participants_those_alike_are_named(place, capsys):
+    for number in range(1000):
+        (place / "bids" / f"sub-{number:04}").mkdir()
+    assert call(f"{WITH_DATASET} --participant-label 00421 --dry-run") == 2
+    error = capsys.readouterr().err
+    assert {"0042", "0421"} <= set(re.findall(r"\d{4}", error.partition("choose from")[2]))
+    assert "and 997 others" in error
+    assert len(error) < 300
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ ACQUISITION_KEYS = (
     "EchoTime",
     "RepetitionTimePreparation",
 )
+
+
+MANY_LABELS = 20
 
 
 @dataclass(frozen=True)
@@ -107,8 +111,16 @@ def _check_participants(root: Path, wanted: Sequence[str]) -> None:
     if unknown:
         raise UsageError(
             f"participant {', '.join(unknown)} is not in the dataset.",
-            fix=f"choose from {', '.join(sorted(known)) or 'none: the dataset is empty'}.",
+            fix=f"choose from {_some(sorted(known), unknown[0]) or 'none: the dataset is empty'}.",
         )
+
+
+def _some(labels: Sequence[str], like: str) -> str:
+    """Return a list that can be read: all of a few labels, of many those like another."""
+    if len(labels) <= MANY_LABELS:
+        return ", ".join(labels)
+    near = difflib.get_close_matches(like, labels, n=5, cutoff=0)
+    return f"{', '.join(near)} and {len(labels) - len(near)} others"
 
 
 def run_stem(image: BIDSFile) -> str:
