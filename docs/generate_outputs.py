@@ -28,9 +28,11 @@ has a JSON file beside it with the same name: units, description and sources for
 dictionary of the columns for a table. The sidecar of a CBF map also lists every constant that
 entered it, with its value, its unit and where it came from.
 
-Standard space is {space} (2 mm). `{{atlas}}` stands for the name of an atlas: there is one file
-for each. {atlas} is the one whose regions the reports list; [regions.md](regions.md) tells of the
-others, and of those given by `--atlas`.
+`{{space}}` stands for a standard space with its voxel edge in mm, such as {space},
+which is written where no other is [asked for](processing.md#spaces), and `{{template}}` for its
+name alone. `{{atlas}}` stands for the name of an atlas: there is one file for each. {atlas} is
+the one whose regions the reports list; [regions.md](regions.md) tells of the others, and of those
+given by `--atlas`.
 """
 
 

@@ -91,9 +91,10 @@ def test_output_spec_is_consistent():
     outputs = yaml.safe_load((SPEC / "outputs.yaml").read_text(encoding="utf-8"))["outputs"]
     columns = yaml.safe_load((SPEC / "columns.yaml").read_text(encoding="utf-8"))
     assert {path.name for path in SPEC.iterdir()} == {"outputs.yaml", "columns.yaml"}
+    placeholders = {"run", "participant", "atlas", "space", "template"}
     for key, output in outputs.items():
         assert {"folder", "name", "description", "when"} <= set(output), key
-        assert set(re.findall(r"{(\w+)}", output["name"])) <= {"run", "participant", "atlas"}, key
+        assert set(re.findall(r"{(\w+)}", output["name"])) <= placeholders, key
     places = [(output["folder"], output["name"]) for output in outputs.values()]
     assert len(set(places)) == len(places)
     named = {output["columns"] for output in outputs.values() if "columns" in output}

@@ -107,7 +107,7 @@ def test_the_brain_lies_as_in_the_template(derivatives):
 
     gm = nib.load(template("GM"))
     grey, _ = downsample(gm.get_fdata(), gm.affine, 2)
-    cbf = image(derivatives("philips_pcasl3d_1delay_t1"), "space-MNI152NLin2009aSym_cbf")
+    cbf = image(derivatives("philips_pcasl3d_1delay_t1"), "space-MNI152NLin2009aSym_res-2_cbf")
     inside = cbf != 0
     upright = np.corrcoef(cbf[inside], grey[inside])[0, 1]
     assert upright > 0.3

@@ -13,7 +13,13 @@ from numpy.typing import ArrayLike
 
 from cereflow_bids import __version__
 from cereflow_bids.atomic import write_atomically
-from cereflow_bids.bids.spec import OutputSpec, column_dictionary, default_atlas, output_specs
+from cereflow_bids.bids.spec import (
+    OutputSpec,
+    column_dictionary,
+    default_atlas,
+    default_space,
+    output_specs,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +53,9 @@ class DerivativeWriter:
     def __init__(self, out_dir: Path) -> None:
         self.out_dir = Path(out_dir)
 
-    def path(self, key: str, run: str = "", participant: str = "", *, atlas: str = "") -> Path:
+    def path(
+        self, key: str, run: str = "", participant: str = "", *, atlas: str = "", space: str = ""
+    ) -> Path:
         """Return where an output lies.
 
         Parameters
@@ -60,12 +68,22 @@ class DerivativeWriter:
             Label, with or without ``sub-``; taken from `run` where it is not given.
         atlas
             Name of the atlas, where there is one file for each; the gyral one if not given.
+        space
+            Standard space with its resolution, where there is one file for each, such as
+            ``MNI152NLin2009aSym_res-2``, which is meant if none is given.
         """
         spec = output_specs()[key]
         subject = (
             f"sub-{participant.removeprefix('sub-')}" if participant else run.partition("_")[0]
         )
-        name = spec.name.format(run=run, participant=subject, atlas=atlas or default_atlas())
+        where = space or default_space()
+        name = spec.name.format(
+            run=run,
+            participant=subject,
+            atlas=atlas or default_atlas(),
+            space=where,
+            template=where.partition("_")[0],
+        )
         return self.out_dir / _folder(spec, run, subject) / name
 
     def by_atlas(self, key: str, run: str) -> dict[str, Path]:
@@ -86,6 +104,7 @@ class DerivativeWriter:
         sidecar: Mapping[str, Any] | None = None,
         *,
         atlas: str = "",
+        space: str = "",
     ) -> Path:
         """Write a NIfTI image and its sidecar; floats as float32, masks and labels as integers."""
         import nibabel as nib
@@ -95,7 +114,7 @@ class DerivativeWriter:
         kind = kinds.get(array.dtype.kind, np.float32)
         image = nib.Nifti1Image(array.astype(kind), np.asarray(affine))
         image.header.set_xyzt_units("mm", "sec")
-        path = self.path(key, run, atlas=atlas)
+        path = self.path(key, run, atlas=atlas, space=space)
         write_atomically(path, lambda temporary: nib.save(image, temporary))
         spec = output_specs()[key]
         content = {"Description": spec.description} | ({"Units": spec.units} if spec.units else {})
@@ -129,9 +148,11 @@ class DerivativeWriter:
         write_atomically(path, lambda temporary: temporary.write_bytes(content))
         return path
 
-    def write_with(self, key: str, run: str, write: Callable[[Path], object]) -> Path:
+    def write_with(
+        self, key: str, run: str, write: Callable[[Path], object], *, space: str = ""
+    ) -> Path:
         """Let a library write the file: it is given a temporary path with the right ending."""
-        path = self.path(key, run)
+        path = self.path(key, run, space=space)
         write_atomically(path, write)
         return path
 

@@ -36,6 +36,12 @@ def default_atlas() -> str:
 
 
 @cache
+def default_space() -> str:
+    """Return the standard space that is meant where a name has one and nothing else is said."""
+    return str(_read("outputs.yaml")["space"])
+
+
+@cache
 def column_dictionary(table: str) -> dict[str, dict[str, Any]]:
     """Return the columns of a table, in order, as a BIDS data dictionary."""
     names = {"description": "Description", "units": "Units", "levels": "Levels"}

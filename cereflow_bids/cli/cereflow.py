@@ -13,6 +13,7 @@ from cereflow_bids.cli.derivative_options import add_derivatives, derivatives_of
 from cereflow_bids.cli.grammar import Grammar
 from cereflow_bids.cli.numbers import COUNT
 from cereflow_bids.cli.science_options import add_science, science_of
+from cereflow_bids.cli.space_options import add_spaces
 from cereflow_bids.errors import CereflowError, UsageError, of_system
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     _add_selection(p.add_argument_group("which data"))
     add_science(p.add_argument_group("choices that change numbers"))
     _add_regions(p.add_argument_group("regions"))
+    add_spaces(p.add_argument_group("spaces"))
     _add_execution(p.add_argument_group("execution"))
     return p
 
@@ -203,6 +205,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     from cereflow_bids.bids.dataset import Selection
     from cereflow_bids.regions.atlas import packaged_atlases
     from cereflow_bids.regions.user_atlas import user_atlases
+    from cereflow_bids.workflow.output_spaces import read_spaces
     from cereflow_bids.workflow.plugin_file import read_plugin
     from cereflow_bids.workflow.settings import Settings
 
@@ -226,6 +229,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         ),
         science=science_of(arguments),
         atlases=(*packaged_atlases(), *user_atlases(arguments.atlas)),
+        spaces=read_spaces(arguments.output_spaces),
         nprocs=arguments.nprocs or len(os.sched_getaffinity(0)),
         omp_nthreads=arguments.omp_nthreads,
         mem_mb=arguments.mem_mb,

@@ -14,7 +14,8 @@ from cereflow_bids.bids.run import AslRun
 from cereflow_bids.workflow.atlases import Regional, deposit_atlases
 from cereflow_bids.workflow.images import load, load_labels, load_mask
 from cereflow_bids.workflow.origin import Origin, read_origin
-from cereflow_bids.workflow.spaces import bids_uri, deposit_anatomy, deposit_spaces
+from cereflow_bids.workflow.output_spaces import OutputSpaces
+from cereflow_bids.workflow.spaces import bids_uri, deposit_anatomy, deposit_spaces, space_notes
 from cereflow_bids.workflow.tables import confounds_table, quality_table
 
 
@@ -27,6 +28,8 @@ def deposit(
     further: dict[str, str],
     regional: Regional,
     anatomy: Mapping[str, str],
+    spaces: OutputSpaces,
+    bridges: Mapping[str, str],
 ) -> list[Path]:
     """Write every derivative of a run.
 
@@ -46,6 +49,10 @@ def deposit(
         The atlases on the grid of the run.
     anatomy
         What was made of the T1w image.
+    spaces
+        Where maps are written besides.
+    bridges
+        Ways from other templates to the packaged one, by name.
 
     Returns
     -------
@@ -54,7 +61,8 @@ def deposit(
     """
     writer = DerivativeWriter(out_dir)
     record = json.loads(Path(paths["record"]).read_text(encoding="utf-8"))
-    record["Notes"] = [*notes, *record["Notes"]]
+    unreached = space_notes(spaces, t1w=bool(paths["t1w_to_asl"]))
+    record["Notes"] = [*notes, *record["Notes"], *unreached]
     origin = read_origin(anatomy) if paths["t1w_to_asl"] else None
     record["Sources"] = [f"bids:raw:{run.source}", *_other_sources(run, origin)]
     record["Parameters"] = [*record["Parameters"], *(origin.parameters() if origin else [])]
@@ -77,7 +85,15 @@ def deposit(
     written = [
         *_native_maps(writer, run, paths, record, parts),
         *_further_maps(writer, run, further, record),
-        *deposit_spaces(writer, run, paths | {"att": further.get("att", "")}, anatomy, record),
+        *deposit_spaces(
+            writer,
+            run,
+            paths | {"att": further.get("att", "")},
+            record,
+            anatomy=anatomy,
+            spaces=spaces,
+            bridges=bridges,
+        ),
         writer.write_table("confounds", run.stem, confounds),
         writer.write_table("quality", run.stem, quality),
     ]

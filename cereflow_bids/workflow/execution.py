@@ -24,6 +24,7 @@ from cereflow_bids.bids.status import (
 )
 from cereflow_bids.errors import PendingError
 from cereflow_bids.processes import limit_threads
+from cereflow_bids.workflow.bridges import make_bridges
 from cereflow_bids.workflow.claiming import left_out, taken
 from cereflow_bids.workflow.distribution import plugin, polling
 from cereflow_bids.workflow.graph import (
@@ -82,8 +83,11 @@ def run_participants(plan: Plan, settings: Settings) -> list[Status]:
 
 
 def _process(plan: Plan, settings: Settings) -> None:
-    _prepare(plan, settings)
     _configure(settings)
+    if plan.todo:
+        # First: a template that cannot be used costs no run its outputs.
+        make_bridges(settings)
+    _prepare(plan, settings)
     if plan.todo:
         graph = participant_graph(plan.todo, plan.fingerprints, settings)
         error = _execute(graph, settings, "Quantifying")

@@ -11,6 +11,7 @@ from cereflow_bids import __version__
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.workflow import interfaces, outcome
 from cereflow_bids.workflow.anatomy import NO_ANATOMY, Anatomy
+from cereflow_bids.workflow.bridges import bridge_paths
 from cereflow_bids.workflow.settings import Settings
 
 MEMORY_GB = {
@@ -47,6 +48,7 @@ EDGES = (
         "deposit",
         ("deltam", "cbf", "cbf_standard_error", "cbf_relative", "m0map", "further", "record"),
     ),
+    ("perfusion", "deposit", ("gain", "weights")),
 )
 WITH_ANATOMY = ("standard_space", "tissue", "deposit")
 BEFORE_ANATOMY = ("motion", "reference")
@@ -132,7 +134,9 @@ def run_graph(run: AslRun, fingerprint: str, settings: Settings) -> pe.Workflow:
         "out_dir": str(settings.out_dir),
     }
     nodes = {name: _node(name, common) for name in STEPS}
-    nodes["deposit"].inputs.fingerprint = fingerprint
+    nodes["deposit"].inputs.trait_set(
+        fingerprint=fingerprint, spaces=settings.spaces, bridges=bridge_paths(settings)
+    )
     if not anatomy_name(run):
         for name in WITH_ANATOMY:
             nodes[name].inputs.anatomy = NO_ANATOMY

@@ -144,6 +144,9 @@ class _PerfusionOut(TraitedSpec):
     # By name of the output; nipype deletes files that no output names.
     further = traits.Dict(traits.Str(), traits.Str())
     record = traits.Str()
+    # What makes CBF from the volumes.
+    gain = traits.Str()
+    weights = traits.Str()
 
 
 class Perfusion(Step):

@@ -21,6 +21,8 @@ DEPOSITED = (
         "cbf_relative",
         "m0map",
         "record",
+        "gain",
+        "weights",
     ),
 )
 
@@ -34,6 +36,8 @@ class _DepositIn(StepInputs):
     atlases = traits.Any(mandatory=True, desc="tuple of Atlas")
     labels = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
     coverage = traits.File(exists=True, mandatory=True)
+    spaces = traits.Any(mandatory=True, desc="OutputSpaces")
+    bridges = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
     fingerprint = traits.Str(mandatory=True, desc="goes into the record of a finished run")
 
 
@@ -73,6 +77,8 @@ class Deposit(Step):
             further=further,
             regional=regional,
             anatomy=inputs.anatomy,
+            spaces=inputs.spaces,
+            bridges=inputs.bridges,
         )
         outputs = [str(path.relative_to(out_dir)) for path in written]
         record = json.loads(Path(inputs.record).read_text(encoding="utf-8"))

@@ -76,7 +76,7 @@ def _sorted_out(
 
 def _fingerprint(run: AslRun, settings: Settings) -> str:
     atlases = tuple((atlas.name, atlas.digest) for atlas in settings.atlases)
-    what = (__version__, settings.science, atlases, run)
+    what = (__version__, settings.science, atlases, settings.spaces, run)
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from cereflow_bids.bids.spec import output_specs
 
 REPORTS = ("report_html", "report_pdf")
 SHARED = ("dataset_description.json", ".bidsignore")
+_LABEL = re.compile(r"[A-Za-z0-9]+(_res-\d+)?")
 
 
 def discard_damaged_results(folder: Path) -> list[Path]:
@@ -56,13 +57,13 @@ def remove_outputs(stem: str, out_dir: Path) -> None:
 
 
 def remove_output(writer: DerivativeWriter, key: str, stem: str) -> None:
-    """Remove an output of a run with its sidecar, of every atlas where there is one for each."""
-    path = writer.path(key, stem, atlas="*")
+    """Remove an output of a run with its sidecar, of every atlas or space that there is."""
+    path = writer.path(key, stem, atlas="*", space="*")
     for name in (path.name, path.name.partition(".")[0] + ".json"):
         before, several, after = name.partition("*")
         for stale in path.parent.glob(name):
-            atlas = stale.name.removeprefix(before).removesuffix(after)
-            if not several or atlas.isalnum():
+            label = stale.name.removeprefix(before).removesuffix(after)
+            if not several or _LABEL.fullmatch(label):
                 stale.unlink(missing_ok=True)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from cereflow_bids.bids.dataset import Selection
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.regions.atlas import Atlas, packaged_atlases
+from cereflow_bids.workflow.output_spaces import OutputSpaces
 from cereflow_bids.workflow.plugin_file import Plugin
 
 
@@ -25,6 +26,8 @@ class Settings:
         Choices that change numbers.
     atlases
         Regions of which there are tables; the packaged ones and those of the user.
+    spaces
+        Where maps are written besides the run's own grid.
     nprocs, omp_nthreads, mem_mb
         Processes, cores that one step may use (None: those that no other step needs), memory for
         all processes (None: not limited).
@@ -52,6 +55,7 @@ class Settings:
     selection: Selection = field(default_factory=Selection)
     science: Science = field(default_factory=Science)
     atlases: tuple[Atlas, ...] = field(default_factory=packaged_atlases)
+    spaces: OutputSpaces = field(default_factory=OutputSpaces)
     nprocs: int = 1
     omp_nthreads: int | None = None
     mem_mb: int | None = None

@@ -22,6 +22,8 @@ def perfusion(
 ) -> dict[str, Any]:
     """Quantify; maps that exist, ``further`` maps by output key, ``record`` of how.
 
+    ``gain`` and ``weights`` make CBF from the volumes; they are empty where it is no sum of them.
+
     `images` are those of `PERFUSION_IMAGES`; ``m0`` may be empty.
     """
     from cereflow_bids.quantification.quantify import quantify
@@ -65,7 +67,10 @@ def perfusion(
     further = {
         key: save(data, affine, folder / f"{key}.nii") for key, data in result.further.items()
     }
+    linear = result.linear
     return saved | {
+        "gain": "" if linear is None else save(linear.gain, affine, folder / "gain.nii"),
+        "weights": "" if linear is None else save_json(linear.weights, folder / "weights.json"),
         "further": further,
         "record": save_json(record, folder / "record.json"),
     }
