@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from cereflow_bids.report.planes import Volume, plane_of
 
 if TYPE_CHECKING:
@@ -124,17 +126,18 @@ def edge_letters(
 
 
 def png_bytes(figure: "Figure") -> bytes:
-    """Return the figure as PNG, free of dates and software names."""
+    """Return the figure as PNG, free of dates and software names, and opaque."""
     import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
 
-    buffer = io.BytesIO()
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(DPI)
     # A matplotlibrc of the user's must not change a report.
-    with mpl.rc_context({"savefig.bbox": None, "font.family": ["DejaVu Sans"]}):
-        figure.savefig(
-            buffer,
-            format="png",
-            dpi=DPI,
-            facecolor=figure.get_facecolor(),
-            metadata={"Software": None},
-        )
+    with mpl.rc_context({"font.family": ["DejaVu Sans"]}):
+        canvas.draw()
+    buffer = io.BytesIO()
+    # Transparency would be packed, and unpacked for the PDF, beside the colours.
+    picture = Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3]))
+    picture.save(buffer, format="png", dpi=(DPI, DPI))
     return buffer.getvalue()

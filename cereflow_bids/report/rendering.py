@@ -49,7 +49,7 @@ def render_pdf(html: str) -> bytes:
 
     page = weasyprint.HTML(string=html, url_fetcher=URLFetcher(allowed_protocols=["data"]))
     digest = hashlib.sha256(html.encode()).hexdigest()[:32]
-    pdf: bytes = page.write_pdf(pdf_identifier=digest.encode(), optimize_images=True)
+    pdf: bytes = page.write_pdf(pdf_identifier=digest.encode())
     return pdf
 
 
