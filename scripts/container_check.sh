@@ -61,8 +61,11 @@ machine_settings() {
 }
 
 # The stand-in for the Debian image that the Dockerfile names: as slim, and under the same name.
+# Made anew every week, and with it all that is built on it, so that Debian's security updates get in.
 make_base() {
-    podman image exists "$base" && return
+    local made
+    made=$(podman image inspect --format '{{.Created.Unix}}' "$base" 2>/dev/null || echo 0)
+    [ $(($(date +%s) - made)) -lt 604800 ] && return
     echo "Making $base"
     local option options=(
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright'
@@ -113,10 +116,15 @@ run_inside() {
 }
 
 check_image() {
-    local outside_run status=0
+    local outside_run former status=0
     run_outside >"$scratch/outside.log" 2>&1 &
     outside_run=$!
+    former=$(podman image inspect --format '{{.Id}}' "$image" 2>/dev/null || true)
     build "$image" --layers >/dev/null
+    # The one before would stay without a name, a gigabyte each time; what both are built on stays.
+    if [ -n "$former" ] && [ "$(podman image inspect --format '{{len .RepoTags}}' "$former")" = 0 ]; then
+        podman rmi "$former" >/dev/null
+    fi
     podman image inspect --format 'Image: {{.Size}} bytes, version {{index .Labels "org.opencontainers.image.version"}}' "$image"
     contained --entrypoint env "$image" -u HOME python3 /opt/cereflow/share/cereflow/selftest.py \
         "$(podman image inspect --format '{{index .Labels "org.opencontainers.image.version"}}' "$image")"
@@ -136,7 +144,7 @@ check_definition() {
         return
     fi
     "$VENV/bin/python" scripts/definition_to_dockerfile.py singularity.def "$scratch"
-    build "$image-definition" --layers --file "$scratch/definition.Dockerfile" >/dev/null
+    build "$image-definition" --file "$scratch/definition.Dockerfile" >/dev/null
     # As Apptainer runs them: the variables of %environment first, then the section.
     local section=(contained --entrypoint /bin/sh --volume "$scratch/definition.sh:/definition.sh:ro" "$image-definition")
     "${section[@]}" -c 'unset HOME; . /definition.sh; cd /tmp; test_section'
@@ -164,5 +172,3 @@ for part in "$@"; do
     echo "Container: $part"
     "check_$part"
 done
-# What no tag names any more would fill the disk in time; layers that the next build can use are kept by their tags.
-podman image prune --force >/dev/null
