@@ -1,12 +1,19 @@
 """Maps in another space: interpolated once from where each volume was acquired."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
+import pytest
+from asl_run import run_of
 from scipy import ndimage
 
 from cereflow_bids.imaging.composed import Place, bring_map, bring_sum
 from cereflow_bids.imaging.motion import Motion, realign
 from cereflow_bids.imaging.point_map import PointMap
 from cereflow_bids.imaging.resampling import resample
+from cereflow_bids.workflow.images import load, save
+from cereflow_bids.workflow.moved_maps import moved_maps
 
 AFFINE = np.array([[3.0, 0, 0, -60], [0, 3.0, 0, -55], [0, 0, 4.0, -50], [0, 0, 0, 1]])
 SHAPE = (40, 38, 26)
@@ -99,3 +106,49 @@ def test_deformations_and_matrices_lead_to_the_same_place():
     # The deformations are known within their grids only.
     inner = (slice(10, -10),) * 3
     np.testing.assert_array_equal(moved.inside[inner], plain.inside[inner])
+
+
+@pytest.fixture
+def maps(tmp_path):
+    """Return a run in which every volume moved, its maps, and the place where they go."""
+    truth, series, poses = moved_series()
+    signs = np.array([1, -1] * 4)
+    # Control and label differ by 40 plus the pattern, on a background without contrast.
+    series = 500 + signs * (20 + series / 2)
+    weights = (signs / 4).tolist()
+    mask = ball(SHAPE, AFFINE)
+    native = realign(series, AFFINE, Motion(poses, "")) @ weights
+    gain = np.full(SHAPE, 1.5, np.float32)
+    run = run_of(["control", "label"] * 4, 1.8, SHAPE, M0Type="Estimate", M0Estimate=1000.0)
+    np.save(tmp_path / "matrices.npy", poses)
+    (tmp_path / "weights.json").write_text(json.dumps(weights))
+    images = {"asl": series, "mask": mask, "cbf": 1.5 * np.nan_to_num(native) * mask, "gain": gain}
+    paths = {name: save(data, AFFINE, tmp_path / f"{name}.nii") for name, data in images.items()}
+    paths |= {name: str(tmp_path / name) for name in ("matrices.npy", "weights.json")}
+    paths |= {"matrices": paths.pop("matrices.npy"), "weights": paths.pop("weights.json")}
+    place = Place(mask, AFFINE, GRID_SHAPE, GRID, WORLD)
+    return replace(run, asl=tmp_path / "asl.nii"), paths | {"att": ""}, place, 1.5 * (40 + truth)
+
+
+def test_cbf_of_one_delay_is_made_from_the_volumes(maps):
+    run, paths, place, truth = maps
+    ((_, once),) = moved_maps(run, paths, place)
+    assert once.sidecar["Interpolations"] == 1
+    # Several delays: there is no gain. Transit times go the same way.
+    several = paths | {"gain": "", "weights": "", "att": paths["cbf"]}
+    twice = dict(moved_maps(run, several, place))
+    assert {name: one.sidecar["Interpolations"] for name, one in twice.items()} == {
+        "cbf": 2,
+        "att": 2,
+    }
+    errors = [(one.data - truth)[place.inside].std() for one in (once, *twice.values())]
+    assert errors[0] < 0.85 * errors[1] < 0.85 * errors[2]
+
+
+def test_where_nothing_moved_the_map_itself_is_interpolated(maps):
+    run, paths, place, _ = maps
+    np.save(paths["matrices"], np.full((8, 4, 4), np.nan))
+    ((name, moved),) = moved_maps(run, paths, place)
+    expected = bring_map(*load(paths["cbf"]), ball(SHAPE, AFFINE), place, order=3)
+    assert (name, moved.sidecar["Interpolations"]) == ("cbf", 1)
+    np.testing.assert_array_equal(moved.data, expected)

@@ -19,6 +19,7 @@ from numpy.testing import assert_allclose
 from cereflow_bids.bids.dataset import Selection
 from cereflow_bids.bids.status import read_statuses
 from cereflow_bids.cli.cereflow import main
+from cereflow_bids.imaging.standard_space import downsample
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.workflow.plan import make_plan
 from cereflow_bids.workflow.settings import Settings
@@ -173,6 +174,38 @@ def test_a_second_run_does_nothing_twice(processed, cohort):
     times = {path: path.stat().st_mtime_ns for path in (out / "sub-01").rglob("*")}
     assert call(cohort, out, work) == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "sub-01").rglob("*")} == times
+
+
+def test_other_spaces_repeat_no_step_but_the_last(processed, cohort, tmp_path):
+    before, work, _ = processed
+    out, steps = tmp_path / "out", work / "participants" / "sub_01"
+    perf = Path("sub-01", "perf")
+    call = [str(cohort), str(out), "participant", "-w", str(work), "--m0-smoothing", "0"]
+    call += ["--participant-label", "01", "--skip-bids-validation", "--output-spaces"]
+    results = {
+        path: path.stat().st_mtime_ns
+        for path in steps.glob("*/result_*.pklz")
+        if path.parent.name != "deposit"
+    }
+    assert len(results) == 5
+    assert main([*call, "native"]) == 0
+    assert not list((out / perf).glob("*_space-*")) + list((out / perf).glob("*_from-*"))
+    assert main([*call, "T1w", "MNI152NLin2009aSym:res-1"]) == 0
+    name = "sub-01_space-MNI152NLin2009aSym_res-{}_{}.nii.gz"
+    found = {path.name for path in (out / perf).glob("*_space-*.nii.gz")}
+    assert found == {name.format(1, suffix) for suffix in ("cbf", "aslref")}
+    notes = json.loads((out / perf / "sub-01_cbf.json").read_text())["Notes"]
+    assert sum("T1w space was asked for" in note for note in notes) == 1
+    assert {path: path.stat().st_mtime_ns for path in results} == results
+    # Both grids show the same map, at the same place.
+    fine, coarse = (nib.load(one) for one in (
+        out / perf / name.format(1, "cbf"), before / perf / name.format(2, "cbf"),
+    ))  # fmt: skip
+    averaged, affine = downsample(fine.get_fdata(), fine.affine, 2)
+    assert_allclose(affine, coarse.affine)
+    both = (averaged > 0) & (coarse.get_fdata() > 0)
+    assert both.sum() > 0.95 * (coarse.get_fdata() > 0).sum()
+    assert np.corrcoef(averaged[both], coarse.get_fdata()[both])[0, 1] > 0.98
 
 
 def test_a_rerun_restores_what_was_lost_from_the_work_folder(processed, cohort):
