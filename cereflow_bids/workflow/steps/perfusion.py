@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.workflow.images import load, load_mask, save, save_json
+
+if TYPE_CHECKING:
+    from cereflow_bids.quantification.quantify import Perfusion
 
 PERFUSION_IMAGES = ("series", "m0", "mask", "gm", "wm", "brain")
 
@@ -47,19 +50,7 @@ def perfusion(
         "cbf_relative": result.relative,
         "m0map": result.m0,
     }
-    record = {
-        "Quantification": result.method,
-        "Reference": result.reference,
-        "Parameters": [parameter.as_json() for parameter in result.parameters],
-        "Acquisition": run.acquisition
-        | {"VoxelSize": _voxel_size(affine), "NumberOfPairs": result.n_pairs},
-        "Notes": list(result.notes),
-        "CalibrationParameters": [parameter.as_json() for parameter in result.calibration],
-        "SelectionParameters": [parameter.as_json() for parameter in result.selection],
-        "RejectedVolumes": [asdict(one) for one in result.rejected],
-        "Findings": [one.name for one in result.findings],
-        "Suspicion": " ".join(one.text for one in result.findings),
-    } | ({"Refused": result.refusal} if result.refusal else {})
+    record = _record(run, result, affine)
     saved = {
         name: "" if data is None else save(data, affine, folder / f"{name}.nii")
         for name, data in maps.items()
@@ -74,6 +65,24 @@ def perfusion(
         "further": further,
         "record": save_json(record, folder / "record.json"),
     }
+
+
+def _record(run: AslRun, result: Perfusion, affine: NDArray[Any]) -> dict[str, Any]:
+    """Return how the maps were made."""
+    told = {
+        "Quantification": result.method,
+        "Reference": result.reference,
+        "Parameters": [parameter.as_json() for parameter in result.parameters],
+        "Acquisition": run.acquisition
+        | {"VoxelSize": _voxel_size(affine), "NumberOfPairs": result.n_pairs},
+        "Notes": list(result.notes),
+        "CalibrationParameters": [parameter.as_json() for parameter in result.calibration],
+        "SelectionParameters": [parameter.as_json() for parameter in result.selection],
+        "RejectedVolumes": [asdict(one) for one in result.rejected],
+        "Findings": [one.name for one in result.findings],
+        "Suspicion": " ".join(one.text for one in result.findings),
+    }
+    return told | ({"Refused": result.refusal} if result.refusal else {})
 
 
 def _voxel_size(affine: NDArray[Any]) -> list[float]:
