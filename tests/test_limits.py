@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from nipype import Node, Workflow
@@ -9,19 +10,26 @@ from nipype.interfaces.base import BaseInterfaceInputSpec, SimpleInterface, Trai
 
 from cereflow_bids.workflow import execution
 from cereflow_bids.workflow.distribution import plugin
+from cereflow_bids.workflow.plugin import ResilientMultiProc
 from cereflow_bids.workflow.settings import Settings
 
 
 class _In(BaseInterfaceInputSpec):
     journal = traits.Str()
     number = traits.Int()
+    run = traits.Any(None, usedefault=True)
+    after = traits.Any()
+
+
+class _Out(TraitedSpec):
+    done = traits.Bool()
 
 
 class Busy(SimpleInterface):
     """Multiplies matrices, and notes from when to when and how many threads this process has."""
 
     input_spec = _In
-    output_spec = TraitedSpec
+    output_spec = _Out
 
     def _run_interface(self, runtime):
         import time
@@ -35,6 +43,7 @@ class Busy(SimpleInterface):
         threads = len(list(Path("/proc/self/task").iterdir()))
         note = f"{begin} {time.monotonic()} {threads} {os.getpid()}"
         Path(self.inputs.journal, str(self.inputs.number)).write_text(note)
+        self._results["done"] = True
         return runtime
 
 
@@ -71,3 +80,20 @@ def test_steps_at_once(tmp_path, monkeypatch, limits, gigabytes, at_once):
     if settings.nprocs > 1:
         # Libraries would start as many as there are cores.
         assert max(counted for _, _, counted, _ in notes) <= (settings.omp_nthreads or 1)
+
+
+def test_a_run_is_finished_before_the_next_is_begun(tmp_path):
+    graph = Workflow("graph", base_dir=str(tmp_path))
+    for number, stem in enumerate(("sub-03", "sub-01", "sub-02")):
+        run = Workflow(stem.replace("-", "_"))
+        first, second = (Node(Busy(), name) for name in ("first", "second"))
+        for step, node in enumerate((first, second)):
+            place = 2 * number + step
+            node.inputs.trait_set(
+                journal=str(tmp_path), number=place, run=SimpleNamespace(stem=stem)
+            )
+        run.connect(first, "done", second, "after")
+        graph.add_nodes([run])
+    graph.run(plugin=ResilientMultiProc({"n_procs": 1, "mp_context": "forkserver"}))
+    begun = {number: float((tmp_path / str(number)).read_text().split()[0]) for number in range(6)}
+    assert sorted(begun, key=begun.__getitem__) == [2, 3, 4, 5, 0, 1]

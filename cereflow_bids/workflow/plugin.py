@@ -18,6 +18,7 @@ from typing import Any
 from nipype.pipeline.plugins.multiproc import MultiProcPlugin, process_initializer
 
 from cereflow_bids.processes import follow_parent
+from cereflow_bids.workflow.progress import runs_of
 
 PATIENCE_SECONDS = 1.0
 """How long a step is waited for before everything is looked at again."""
@@ -52,6 +53,10 @@ class ResilientMultiProc(MultiProcPlugin):
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         self.pool.shutdown(cancel_futures=True)
+
+    def _sort_jobs(self, jobids: Any, scheduler: str | None = None) -> list[int]:
+        """Finish runs one after the other: nipype would do the first step of all of them first."""
+        return sorted(jobids, key=lambda job: (min(runs_of(self.procs[job]), default=""), job))
 
     def _new_pool(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
