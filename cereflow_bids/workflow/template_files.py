@@ -65,10 +65,10 @@ def _find(client: Any, known: Sequence[str], name: str, edges: Sequence[int]) ->
         near = difflib.get_close_matches(name, [TEMPLATE_SPACE, *known], n=3)
         meant = f"perhaps {' or '.join(near)} is meant; " if near else ""
         raise UsageError(
-            f"there is no template {name!r}.",
+            f"the folder of templateflow lists no template {name!r}.",
             where=_OPTION,
             fix=f"{meant}native, T1w and {TEMPLATE_SPACE} are always there, and templateflow has "
-            f"{', '.join(known)}.",
+            f"{', '.join(known) or 'none'}; a folder made by hand lists only what is in it.",
         )
     head = _get(client, name, 1, suffix="T1w", desc=None)
     mask = _get(client, name, 1, suffix="mask", desc="brain")
