@@ -31,6 +31,7 @@ def call(line: str) -> int:
 def place(tmp_path, monkeypatch):
     quick_steps.dataset(tmp_path / "bids", ("01", "02"))
     (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -43,6 +44,11 @@ def place(tmp_path, monkeypatch):
         ("cereflow bids out particpant", "(choose from 'participant', 'group')"),
         ("cereflow empty out participant", "no dataset_description.json"),
         ("cereflow bids bids participant", "which is never written to. To fix: choose another"),
+        ("cereflow bids file participant", "file: output_dir is a file, and has to be a folder."),
+        (f"{WITH_DATASET} --work-dir file", "--work-dir is a file"),
+        (f"{WITH_DATASET} --work-dir bids/work", "To fix: choose one outside of it."),
+        (f"{WITH_DATASET} --participant-label 01,02", "write several with blanks between them."),
+        ("cereflow file out participant", "file: there is no such folder."),
         ("cereflow bids out group", "there is no run to summarise. To fix: first run `cereflow"),
         ("cereflow bids out group --dry-run", "--dry-run is for the participant level"),
         ("cereflow bids out group --participant-label 01", "all runs that are done"),

@@ -111,7 +111,8 @@ def _check_participants(root: Path, wanted: Sequence[str]) -> None:
     if unknown:
         raise UsageError(
             f"participant {', '.join(unknown)} is not in the dataset.",
-            fix=f"choose from {_some(sorted(known), unknown[0]) or 'none: the dataset is empty'}.",
+            fix=f"choose from {_some(sorted(known), unknown[0]) or 'none: the dataset is empty'}"
+            f"{', and write several with blanks between them' if ',' in unknown[0] else ''}.",
         )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cereflow_bids import __version__
 from cereflow_bids.cli.derivative_options import add_derivatives, derivatives_of
+from cereflow_bids.cli.folders import check_folders, check_outside
 from cereflow_bids.cli.grammar import Grammar
 from cereflow_bids.cli.numbers import COUNT
 from cereflow_bids.cli.science_options import add_science, science_of
@@ -188,7 +189,7 @@ def _participant(arguments: argparse.Namespace) -> int:
 
 
 def _group(arguments: argparse.Namespace) -> int:
-    _check_folders(arguments.bids_dir, arguments.output_dir)
+    check_folders(arguments.bids_dir, arguments.output_dir)
     _check_level(arguments)
     from cereflow_bids.cohort import build_group
 
@@ -209,13 +210,13 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     from cereflow_bids.workflow.plugin_file import read_plugin
     from cereflow_bids.workflow.settings import Settings
 
-    _check_folders(arguments.bids_dir, arguments.output_dir)
+    check_folders(arguments.bids_dir, arguments.output_dir)
     for option, folder in (
         ("--work-dir", arguments.work_dir),
         ("--bids-database-dir", arguments.bids_database_dir),
     ):
         if folder is not None:
-            _check_outside(arguments.bids_dir, folder, option)
+            check_outside(arguments.bids_dir, folder, option)
     return Settings(
         bids_dir=arguments.bids_dir.resolve(),
         out_dir=arguments.output_dir.resolve(),
@@ -253,27 +254,6 @@ def _check_level(arguments: argparse.Namespace) -> None:
                 "all runs that are done, and writes its tables and report.",
                 fix="leave it out.",
             )
-
-
-def _check_folders(bids_dir: Path, output_dir: Path) -> None:
-    """Refuse what would write into the raw data."""
-    if not bids_dir.is_dir():
-        raise UsageError("there is no such folder.", where=str(bids_dir), fix="check the path.")
-    _check_outside(bids_dir, output_dir, "output_dir")
-
-
-def _check_outside(bids_dir: Path, folder: Path, option: str) -> None:
-    """Refuse a folder in the raw dataset, unless under its derivatives/."""
-    raw, inside = bids_dir.resolve(), folder.resolve()
-    if not inside.is_relative_to(raw):
-        return
-    parts = inside.relative_to(raw).parts
-    if not parts or parts[0] != "derivatives" or len(parts) < 2:
-        raise UsageError(
-            f"{option} lies inside the raw dataset, which is never written to.",
-            where=str(folder),
-            fix=f"choose another one, such as {bids_dir / 'derivatives' / 'cereflow'}.",
-        )
 
 
 def _filters(path: Path | None) -> dict[str, Any] | None:
