@@ -205,3 +205,31 @@ def test_licence_of_a_debian_package(tmp_path, text, licence):
         (tmp_path / "thing" / "copyright").write_text(text)
     found = _script("container_inventory").debian_licence("thing:amd64", tmp_path)
     assert re.sub(r" \S+/thing/copyright", "", found) == licence
+
+
+def test_bill_of_materials_is_valid_and_has_all(tmp_path):
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    (site,) = environment.glob("lib/python3*/site-packages")
+    (site / "tiny-1.2.dist-info").mkdir()
+    about = "Metadata-Version: 2.4\nName: tiny\nVersion: 1.2\nLicense-Expression: MIT\n"
+    (site / "tiny-1.2.dist-info" / "METADATA").write_text(about)
+    (tmp_path / "debian.tsv").write_text("libc6:amd64\t2.36-9\nadduser\t1:3.134\n")
+    script = PROJECT / "scripts" / "container_inventory.py"
+    command = [sys.executable, script, environment, tmp_path, tmp_path / "debian.tsv"]
+    subprocess.run(command, check=True)
+    text = (tmp_path / "sbom.cdx.json").read_text(encoding="utf-8")
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    document = json.loads(text)
+    assert {component["purl"] for component in document["components"]} == {
+        "pkg:pypi/tiny@1.2",
+        "pkg:deb/debian/libc6@2.36-9?arch=amd64",
+        "pkg:deb/debian/adduser@1%3A3.134",
+    }
+    assert "timestamp" not in document["metadata"]
+    lines = (tmp_path / "licences.tsv").read_text(encoding="utf-8").splitlines()
+    assert "python\ttiny\t1.2\tMIT" in lines
+    assert [line.split("\t")[0] for line in lines] == ["kind", "python", "debian", "debian"]
