@@ -141,7 +141,7 @@ def _notes(given: Precomputed, known: Known, moved: list[str]) -> list[str]:
     and_parts = f" with {used}" if used else ""
     notes = [f"The T1w image{and_parts} is that of {given.origin} ({given.dataset})."]
     if made:
-        notes.append(f"It has not all that is needed; made here: {made}.")
+        notes.append(f"What it lacks was made here: {made}.")
     if moved:
         notes.append(f"On another grid than its T1w image, and brought to it: {', '.join(moved)}.")
     if given.unused:
