@@ -8,6 +8,7 @@ import pandas as pd
 
 from cereflow_bids.bids import status
 from cereflow_bids.bids.derivatives import DerivativeWriter
+from cereflow_bids.regions.statistics import without_numbers
 from cereflow_bids.resources import RESOURCES
 
 ATLAS = RESOURCES / "atlases" / "DesikanKilliany" / "atlas-DesikanKilliany_dseg.tsv"
@@ -109,6 +110,11 @@ def quality_table(**changes: Any) -> pd.DataFrame:
         "mask_overlap_coefficient": 0.97,
         "t1w_spread": np.nan,
         "t1w_overlap": np.nan,
+        "template_spread": 0.3,
+        "template_disagreement": 1.3,
+        "template_outline": 0.97,
+        "template_contrast": 0.46,
+        "template_coverage": 0.98,
         "n_pairs": 8,
         "flags": "n/a",
     }
@@ -132,6 +138,7 @@ def write_run(
     run: str,
     *,
     refused: str = "",
+    withheld: str = "",
     moved: bool = False,
     cbf: float = 52.0,
     acquisition: dict[str, Any] | None = None,
@@ -149,8 +156,10 @@ def write_run(
         writer.write_image("cbf_relative", run, values / cbf, AFFINE, sidecar=content)
         quality = {"gm_mean_cbf": np.nan, "wm_mean_cbf": np.nan, **quality}
     else:
+        content |= {"RegionsWithheld": withheld} if withheld else {}
+        regions = region_table(cbf)
         writer.write_image("cbf", run, values, AFFINE, sidecar=content)
-        writer.write_table("regions", run, region_table(cbf))
+        writer.write_table("regions", run, without_numbers(regions) if withheld else regions)
     reference = (mask * 900 + 20).astype(np.float32)
     grey = (mask & (np.indices(SHAPE)[0] > 5)).astype(np.float32)
     writer.write_image("aslref", run, reference, AFFINE, sidecar=plain)

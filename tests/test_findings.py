@@ -1,5 +1,6 @@
 """Mistakes made on purpose are named in the record, and raise a flag and a red banner."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from asl_run import halves, run_of
 
-from cereflow_bids.quality.flags import ALARMS, FOUND, meaning, raised_flags
+from cereflow_bids.quality.flags import ALARMS, FOUND, WITHHELD, meaning, raised_flags
 from cereflow_bids.quantification.quantify import quantify
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.quantification.tissues import Tissues
@@ -133,7 +134,8 @@ def test_a_finding_reaches_the_quality_table(tmp_path):
         for name, image in images.items()
     }
     paths["registration"] = str(tmp_path / "registration.json")
-    Path(paths["registration"]).write_text('{"t1w_spread": 1.5}', encoding="utf-8")
+    registration = {"measures": {"t1w_spread": 1.5}, "withheld": "starts ended 9 mm apart"}
+    Path(paths["registration"]).write_text(json.dumps(registration), encoding="utf-8")
     record = {
         "Findings": [one.name for one in result.findings],
         "RejectedVolumes": [],
@@ -141,7 +143,7 @@ def test_a_finding_reaches_the_quality_table(tmp_path):
     }
     run = run_of(ONE_DELAY, 1.8, SHAPE)
     table = quality_table(run, paths, np.full(9, np.nan), record)
-    assert "swapped_pairs" in table["flags"].item().split(";")
+    assert {"swapped_pairs", WITHHELD} <= set(table["flags"].item().split(";"))
     assert table["t1w_spread"].item() == 1.5
     assert np.isnan(table["t1w_overlap"].item())
     assert np.isfinite(table["temporal_snr"].item())

@@ -9,7 +9,12 @@ import pytest
 from cereflow_bids.quality import measures as m
 from cereflow_bids.quality.flags import ALARMS, limits, meaning, raised_flags
 from cereflow_bids.regions.atlas import packaged_atlas
-from cereflow_bids.regions.statistics import imaged_fraction, regional_statistics
+from cereflow_bids.regions.statistics import (
+    imaged_fraction,
+    regional_statistics,
+    transit_statistics,
+    without_numbers,
+)
 
 REGIONS = pd.DataFrame(
     {
@@ -42,6 +47,19 @@ def test_mean_median_and_asymmetry(table):
 def test_regions_that_were_not_imaged_have_no_numbers_but_a_reason(table):
     assert table["reason"].to_dict() == {1: "n/a", 2: "n/a", 3: "coverage", 4: "voxels"}
     assert table.loc[[3, 4], ["mean", "median", "sd", "asymmetry"]].isna().all(axis=None)
+
+
+def test_what_is_withheld_leaves_no_number_of_the_map(table):
+    labels = np.repeat([1, 2, 3, 4], 20)[:, None, None]
+    about = {"labels": labels, "mask": labels > 0, "coverage": dict.fromkeys((1, 2, 3, 4), 1.0)}
+    times = transit_statistics(labels / 4, np.zeros_like(labels), **about, regions=REGIONS)
+    for found in (table.reset_index(), times):
+        left = without_numbers(found)
+        numbers = left.drop(columns=["index", "name", "hemisphere", "group", "reason"])
+        known = numbers.columns[numbers.notna().any()]
+        assert set(known) == {"n_voxels", "coverage"}
+        assert set(left["reason"]) == {"registration"}
+        assert list(left) == list(found)
 
 
 @pytest.mark.parametrize("seen", [1, 2])

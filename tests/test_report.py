@@ -26,7 +26,7 @@ from report_derivatives import (
 import cereflow_bids
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.errors import InputError, UsageError
-from cereflow_bids.quality.flags import ALARMS
+from cereflow_bids.quality.flags import ALARMS, WITHHELD
 from cereflow_bids.report.banner import MEASURES, banner, quality_rows
 from cereflow_bids.report.parameters import parameter_rows
 from cereflow_bids.report.participant import build_participant_report
@@ -176,6 +176,20 @@ def test_refused_run_shows_why_and_no_regional_numbers(tmp_path: Path) -> None:
     figures = {path.name for path in (tmp_path / "sub-01" / "figures").iterdir()}
     assert f"{RUN}_desc-relative_cbf.png" in figures
     assert f"{RUN}_desc-mosaic_cbf.png" not in figures
+
+
+def test_withheld_regions_are_a_sentence_and_no_table(tmp_path: Path) -> None:
+    why = "reference image and perfusion place the brain 4.5 mm apart"
+    write_run(tmp_path, RUN, withheld=why, flags=WITHHELD)
+    html, pdf = build_participant_report(tmp_path, "01", [RUN])
+    page = html.read_text(encoding="utf-8")
+    text = visible(page)
+    assert f"well enough to say what lies in which region: {why}." in text
+    assert "precuneus" not in text
+    assert 'class="regions"' not in page
+    assert "52.0" in text  # grey matter stands
+    assert "there are no regional values" in text_of(pdf)
+    assert banner(read_run(DerivativeWriter(tmp_path), RUN)).level == "amber"
 
 
 def test_failed_run_beside_a_good_one(tmp_path: Path) -> None:

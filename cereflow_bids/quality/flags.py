@@ -132,12 +132,20 @@ ALARMS = (
     ),
 )
 
+WITHHELD = "regions_withheld"
+
 FOUND = {
     "swapped_pairs": "Some control-label differences are the reverse of the others: control and "
     "label are swapped there in aslcontext.tsv.",
     "time_too_short": "A delay or labelling duration is too short to be: it was divided by 1000.",
 }
 """Mistakes that quantification finds and no measure tells, with their meaning."""
+
+LIMITED = {
+    WITHHELD: "The registration to the template, without a T1w image, is not to be trusted by "
+    "region: there are no regional values. The notes say why.",
+}
+"""What the run cannot give, through no mistake of anybody, with its meaning."""
 
 UNKNOWN = "unknown_"
 # Motion is not estimated where there is one average per volume type: that is no fault of the run.
@@ -155,7 +163,7 @@ def raised_flags(measures: Mapping[str, float], found: Sequence[str] = ()) -> li
         What should be known of the run. One with an alarm that is NaN all the same raises
         ``unknown_<measure>``, since its alarm could not be judged; motion may be unknown.
     found
-        Names of the findings of quantification; those of `FOUND` are flags.
+        Names of what was found on the way; those of `FOUND` and `LIMITED` are flags.
     """
     known = {name: value for name, value in measures.items() if not math.isnan(value)}
     raised = [a for a in ALARMS if a.measure in known and a.raised(known[a.measure])]
@@ -163,7 +171,7 @@ def raised_flags(measures: Mapping[str, float], found: Sequence[str] = ()) -> li
     flags = [a.name for a in raised if a.name in gravest.values()]
     judged = dict.fromkeys(a.measure for a in ALARMS if a.measure not in _MAY_BE_UNKNOWN)
     unknown = [name for name in judged if name in measures and name not in known]
-    named = [name for name in FOUND if name in found]
+    named = [name for name in (*FOUND, *LIMITED) if name in found]
     return flags + named + [UNKNOWN + name for name in unknown]
 
 
@@ -179,6 +187,6 @@ def meaning(flag: str) -> str:
     for alarm in ALARMS:
         if alarm.name == flag:
             return alarm.meaning
-    if flag in FOUND:
-        return FOUND[flag]
+    if flag in FOUND or flag in LIMITED:
+        return (FOUND | LIMITED)[flag]
     return f"The measure {flag.removeprefix(UNKNOWN)} could not be computed."

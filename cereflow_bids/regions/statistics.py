@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MIN_COVERAGE = 0.5
 MIN_VOXELS = 10
+UNTRUSTED = "registration"
+"""Reason for no numbers at all: regions may lie elsewhere in this brain."""
 NO_TIME = 4 | 8 | 32
 """Flags of voxels whose transit time means nothing: no perfusion, not converged, no data."""
 CENSORED = 1 | 2
@@ -106,6 +108,16 @@ def transit_statistics(
     table["difference"] = table["name"].map(sides["L"] - sides["R"]).where(paired)
     columns = [*table.columns.drop(["asymmetry", "reason", "censored", "difference"])]
     return table[[*columns, "censored", "difference", "reason"]]
+
+
+def without_numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of regions without what the map has there: registration is not trusted.
+
+    Voxels and coverage stay.
+    """
+    kept = ("index", "name", "hemisphere", "group", "n_voxels", "coverage")
+    blank = dict.fromkeys(table.columns.drop([*kept, "reason"]), np.nan)
+    return table.assign(**blank, reason=UNTRUSTED)
 
 
 def imaged_fraction(

@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cereflow_bids.quality.flags import ALARMS, UNKNOWN, limits, meaning
+from cereflow_bids.imaging.template_registration import (
+    LEAST_CONTRAST,
+    LEAST_COVERAGE,
+    LEAST_OUTLINE,
+    TRUSTED_DISAGREEMENT_MM,
+    TRUSTED_SPREAD_MM,
+)
+from cereflow_bids.quality.flags import ALARMS, UNKNOWN, WITHHELD, limits, meaning
 from cereflow_bids.quality.measures import SPATIAL_COV_ARTEFACT, spatial_cov_category
 from cereflow_bids.report.runs import RunRecord
 
@@ -98,12 +105,26 @@ MEASURES = (
             typical="above 5 mm the T1w is not used"),
     Measure("t1w_overlap", "Mask in the brain of the T1w", "%", 0, scale=100,
             typical="below 80 % the T1w is not used"),
+    Measure("template_spread", "Template registration, spread of starts", "mm", 1,
+            typical=f"above {TRUSTED_SPREAD_MM:g} mm no regional values"),
+    Measure("template_disagreement", "M0 and perfusion, placed apart by", "mm", 1,
+            typical=f"above {TRUSTED_DISAGREEMENT_MM:g} mm no regional values"),
+    Measure("template_outline", "Outlines of mask and template (Dice)", "", 2,
+            typical=f"below {LEAST_OUTLINE:g} no regional values"),
+    Measure("template_contrast", "Difference signal and template tissues (r)", "", 2,
+            typical=f"below {LEAST_CONTRAST:g} no regional values"),
+    Measure("template_coverage", "Brain in the field of view", "%", 0, scale=100,
+            typical=f"below {100 * LEAST_COVERAGE:g} % no regional values"),
     Measure("mask_volume", "Brain mask volume", "mL", 0, typical="1100 to 2000, with its fluid"),
     Measure("n_pairs", "Control-label pairs used", "", 0, typical="more pairs, less noise"),
 )  # fmt: skip
 
-WITH_T1W = ("t1w_spread", "t1w_overlap")
-"""Measures that are not shown where there is no T1w image."""
+OF_ONE_WAY = (
+    *("t1w_spread", "t1w_overlap"),
+    *("template_spread", "template_disagreement", "template_outline"),
+    *("template_contrast", "template_coverage"),
+)
+"""Measures of the registration through a T1w image, or without, not shown on the other way."""
 
 ADVICE = {
     "swapped_order": "Do not use the values. Correct aslcontext.tsv and run again.",
@@ -118,6 +139,8 @@ ADVICE = {
     "vessels in the map; a longer or a further delay would tell.",
     "negative_cbf": "Read regional values with caution; compare with the map.",
     "motion": "Look at the motion plot; consider to repeat the scan.",
+    WITHHELD: "Use whole-brain values and the map only. A T1w image of the participant in the "
+    "dataset would help.",
     "mask_overlap": "Do not use regional values unless the outlines below fit the brain.",
 }
 SEVERE = (
@@ -174,7 +197,7 @@ def quality_rows(record: RunRecord) -> list[dict[str, Any]]:
     for measure in MEASURES:
         value = record.quality.get(measure.name, math.nan)
         known = math.isfinite(value)
-        if not known and measure.name in WITH_T1W:
+        if not known and measure.name in OF_ONE_WAY:
             continue
         number = f"{value * measure.scale:.{measure.digits}f}"
         limited = math.isfinite(measure.low) or math.isfinite(measure.high)

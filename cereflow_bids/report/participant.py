@@ -101,6 +101,7 @@ def run_content(writer: DerivativeWriter, record: RunRecord) -> dict[str, Any]:
         "state": record.state,
         "step": record.step,
         "refused": record.refused,
+        "withheld": record.sidecar.get("RegionsWithheld", ""),
         "done": done,
         "banner": banner(record),
         "tiles": headline_numbers(record) if done and not record.refused else [],

@@ -8,7 +8,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ASYMMETRY_LIMIT = 10.0
-REASONS = {"coverage": "n/a: < 50 % covered", "voxels": "n/a: < 10 voxels"}
+REASONS = {
+    "coverage": "n/a: < 50 % covered",
+    "voxels": "n/a: < 10 voxels",
+    "registration": "n/a: registration",
+}
 
 
 @dataclass(frozen=True)

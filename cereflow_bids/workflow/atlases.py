@@ -106,7 +106,7 @@ def deposit_atlases(
     maps
         ``mask``, and of ``cbf``, ``cbf_gm``, ``att`` and ``fit_flags`` those that exist.
     sidecar
-        Metadata that all of them share.
+        Metadata that all of them share; with ``RegionsWithheld`` the tables have no numbers.
     """
     imaged = json.loads(Path(regional.coverage).read_text(encoding="utf-8"))
     mask = load_mask(maps["mask"])
@@ -125,14 +125,21 @@ def deposit_atlases(
             "coverage": {int(label): share for label, share in imaged[atlas.name].items()},
             "regions": atlas.regions(),
         }
-        for key, table in _tables(maps, about_regions).items():
+        withheld = "RegionsWithheld" in sidecar
+        for key, table in _tables(maps, about_regions, withheld=withheld).items():
             written.append(writer.write_table(key, run, table, atlas=atlas.name))
     return written
 
 
-def _tables(maps: Mapping[str, str], about_regions: dict[str, Any]) -> dict[str, pd.DataFrame]:
+def _tables(
+    maps: Mapping[str, str], about_regions: dict[str, Any], *, withheld: bool
+) -> dict[str, pd.DataFrame]:
     """Return the table of each map that exists, by its key in derivatives_spec/outputs.yaml."""
-    from cereflow_bids.regions.statistics import regional_statistics, transit_statistics
+    from cereflow_bids.regions.statistics import (
+        regional_statistics,
+        transit_statistics,
+        without_numbers,
+    )
 
     tables = {
         key: regional_statistics(load(maps[name])[0], **about_regions)
@@ -142,4 +149,6 @@ def _tables(maps: Mapping[str, str], about_regions: dict[str, Any]) -> dict[str,
     if maps.get("att"):
         flags = load_labels(maps["fit_flags"])[0]
         tables["regions_att"] = transit_statistics(load(maps["att"])[0], flags, **about_regions)
+    if withheld:
+        return {key: without_numbers(table) for key, table in tables.items()}
     return tables

@@ -16,7 +16,7 @@ from cereflow_bids.workflow.images import load, load_labels, load_mask
 from cereflow_bids.workflow.origin import Origin, read_origin
 from cereflow_bids.workflow.output_spaces import OutputSpaces
 from cereflow_bids.workflow.spaces import bids_uri, deposit_anatomy, deposit_spaces, space_notes
-from cereflow_bids.workflow.tables import confounds_table, quality_table
+from cereflow_bids.workflow.tables import confounds_table, quality_table, why_withheld
 
 
 def deposit(
@@ -67,6 +67,8 @@ def deposit(
     record["Sources"] = [f"bids:raw:{run.source}", *_other_sources(run, origin)]
     record["Parameters"] = [*record["Parameters"], *(origin.parameters() if origin else [])]
     del record["Suspicion"]
+    withheld = why_withheld(paths["registration"])
+    record |= withheld
     parts = {
         "m0": {"Parameters": record.pop("CalibrationParameters"), "SkullStripped": True},
         "deltam": {
@@ -99,7 +101,7 @@ def deposit(
     ]
     deposit_anatomy(writer, anatomy)
     maps = {"mask": paths["mask"], "cbf": paths["cbf"], **further}
-    sources = {"Sources": record["Sources"]}
+    sources = {"Sources": record["Sources"], **withheld}
     return [*written, *deposit_atlases(writer, run.stem, regional, maps, sources)]
 
 

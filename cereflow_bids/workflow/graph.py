@@ -29,6 +29,7 @@ T1w image of 170x256x256. Libraries and what earlier steps left in the process m
 
 EDGES = (
     ("motion", "reference", ("series",)),
+    ("motion", "standard_space", ("series",)),
     ("reference", "standard_space", ("aslref", "mask")),
     ("reference", "tissue", ("mask",)),
     ("standard_space", "tissue", ("to_asl", "to_template", "t1w_to_asl")),

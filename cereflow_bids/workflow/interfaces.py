@@ -58,6 +58,7 @@ class Reference(Step):
 
 
 class _StandardSpaceIn(StepInputs):
+    series = traits.File(exists=True, mandatory=True)
     aslref = traits.File(exists=True, mandatory=True)
     mask = traits.File(exists=True, mandatory=True)
     anatomy = traits.Dict(traits.Str(), traits.Str(), mandatory=True)
@@ -83,6 +84,7 @@ class StandardSpace(Step):
             inputs.run,
             inputs.science,
             folder,
+            series=inputs.series,
             aslref=inputs.aslref,
             mask=inputs.mask,
             anatomy=inputs.anatomy,

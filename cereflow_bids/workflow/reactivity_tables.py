@@ -51,7 +51,7 @@ def reactivity_table(
     """
     import pandas as pd
 
-    from cereflow_bids.regions.statistics import regional_statistics
+    from cereflow_bids.regions.statistics import UNTRUSTED, regional_statistics
 
     path = writer.path("regions", run, atlas=atlas)
     known = pd.read_csv(path, sep="\t", keep_default_na=False, na_values={"coverage": ["n/a"]})
@@ -68,6 +68,8 @@ def reactivity_table(
     table["cvr"] = reactivity(before["mean"], after["mean"], np.nan, np.nan)[0]
     low = table["baseline"] < MINIMUM_BASELINE
     table["reason"] = table["reason"].mask(low, "baseline")
+    if (known["reason"] == UNTRUSTED).any():
+        table[["baseline", "stimulus", "cvr"]], table["reason"] = np.nan, UNTRUSTED
     return pd.DataFrame(table[list(column_dictionary("reactivity"))])
 
 

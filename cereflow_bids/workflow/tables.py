@@ -13,7 +13,7 @@ from cereflow_bids.bids.run import AslRun
 from cereflow_bids.bids.spec import column_dictionary
 from cereflow_bids.quality import evaluation_index as qei
 from cereflow_bids.quality import measures as m
-from cereflow_bids.quality.flags import raised_flags
+from cereflow_bids.quality.flags import WITHHELD, raised_flags
 from cereflow_bids.quantification.differences import find_differences
 from cereflow_bids.quantification.tissues import Tissues
 from cereflow_bids.workflow.images import load, load_mask
@@ -45,7 +45,7 @@ def quality_table(
         The run.
     paths
         ``cbf`` (empty where refused), ``deltam``, ``series``, ``m0``, ``mask``, ``gm``, ``wm``,
-        ``brain`` and ``registration`` (measures of the registration to the T1w image).
+        ``brain`` and ``registration`` (what `standard_space` says of it).
     displacement
         Framewise displacement (n,), mm.
     record
@@ -57,7 +57,7 @@ def quality_table(
     inside = mask > 0.5
     values = dict.fromkeys(column_dictionary("quality"), float("nan"))
     values |= _mask_measures(inside, load_mask(paths["brain"]), affine)
-    values |= json.loads(Path(paths["registration"]).read_text(encoding="utf-8"))
+    values |= _registration(paths["registration"])["measures"]
     values |= {
         "mean_deltam_percent": _deltam_percent(run, paths, inside),
         "temporal_snr": _temporal_snr(run, paths, inside, record["RejectedVolumes"]),
@@ -74,7 +74,8 @@ def quality_table(
         if name not in TEXT_MEASURES and (paths["cbf"] or name not in PERFUSION_MEASURES)
     }
     category = m.spatial_cov_category(values["spatial_cov"]) or "n/a"
-    flags = ";".join(raised_flags(known, record["Findings"])) or "n/a"
+    found = [*record["Findings"], *([WITHHELD] if why_withheld(paths["registration"]) else [])]
+    flags = ";".join(raised_flags(known, found)) or "n/a"
     return pd.DataFrame([values | {"spatial_cov_category": category, "flags": flags}])
 
 
@@ -104,6 +105,23 @@ def confounds_table(
             reasons[k] = "; ".join(filter(None, (reasons.get(k), one["reason"])))
     why = [reasons.get(k, "n/a") for k in range(len(run.context))]
     return table.assign(framewise_displacement=displacement, rejected=why)
+
+
+def why_withheld(registration: str) -> dict[str, str]:
+    """Return why regions have no values, for sidecars; nothing where they have.
+
+    Parameters
+    ----------
+    registration
+        What `standard_space` wrote of it.
+    """
+    why: str = _registration(registration)["withheld"]
+    return {"RegionsWithheld": why} if why else {}
+
+
+def _registration(path: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return content
 
 
 def _mask_measures(inside: np.ndarray, brain: np.ndarray, affine: np.ndarray) -> dict[str, float]:

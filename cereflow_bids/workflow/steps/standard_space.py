@@ -18,6 +18,7 @@ from cereflow_bids.workflow.space_maps import load_map, save_map
 
 if TYPE_CHECKING:
     from cereflow_bids.imaging.coregistration import Coregistration
+    from cereflow_bids.imaging.template_registration import TemplateRegistration
 
 
 def standard_space(
@@ -25,6 +26,7 @@ def standard_space(
     science: Science,
     folder: Path,
     *,
+    series: str,
     aslref: str,
     mask: str,
     anatomy: Mapping[str, str],
@@ -35,7 +37,7 @@ def standard_space(
     ----------
     run, science, folder
         As for every step.
-    aslref, mask
+    series, aslref, mask
         Of the run.
     anatomy
         What `anatomy.prepare` made of the T1w image; empty texts where there is none.
@@ -45,32 +47,54 @@ def standard_space(
     dict
         ``to_asl`` and ``to_template``: maps from points of the template to points of the run and
         back; ``t1w_to_asl``: the same from the T1w, empty where it was not used;
-        ``registration``: quality measures of the registration to the T1w; ``notes``.
+        ``registration``: its quality ``measures`` and why regional values are ``withheld``,
+        empty if they are not; ``notes``.
     """
-    from cereflow_bids.imaging.standard_space import register_to_template
-    from cereflow_bids.resources import template
-
     notes = json.loads(Path(anatomy["notes"]).read_text("utf-8")) if anatomy["notes"] else []
     found = _coregistration(science, aslref, mask, anatomy)
     if found is not None:
         notes.append(found.note)
-    figures = {} if found is None else {"t1w_spread": found.spread, "t1w_overlap": found.overlap}
-    told = {
-        "registration": save_json(figures, folder / "registration.json"),
+    measures = {} if found is None else {"t1w_spread": found.spread, "t1w_overlap": found.overlap}
+    doubts: tuple[str, ...] = ()
+    if found is not None and found.trusted:
+        ways = _through_t1w(found.matrix, folder, anatomy)
+    else:
+        directly = _directly(run, science, {"series": series, "aslref": aslref, "mask": mask})
+        ways = {
+            "to_asl": save_map(directly.matrix, folder / "to_asl.npz"),
+            "to_template": save_map(np.linalg.inv(directly.matrix), folder / "to_template.npz"),
+            "t1w_to_asl": "",
+        }
+        measures |= directly.measures
+        doubts = directly.doubts
+        notes += [directly.note, *([directly.warning] if doubts else [])]
+    registration = {"measures": measures, "withheld": "; ".join(doubts)}
+    return ways | {
+        "registration": save_json(registration, folder / "registration.json"),
         "notes": save_json(notes, folder / "notes.json"),
     }
-    if found is not None and found.trusted:
-        return _through_t1w(found.matrix, folder, anatomy) | told
-    image, affine = load(aslref)
-    brain, brain_affine = load(template("T1w"))
-    matrix = register_to_template(
-        image, load_mask(mask), affine, brain, brain_affine, seed=science.seed
+
+
+def _directly(run: AslRun, science: Science, images: Mapping[str, str]) -> TemplateRegistration:
+    """Register to the template without a T1w image."""
+    from cereflow_bids.imaging.standard_space import register_to_template, template_tissues
+    from cereflow_bids.quantification.differences import find_differences
+    from cereflow_bids.resources import template
+
+    reference, affine = load(images["aslref"])
+    differences = find_differences(run, load(images["series"])[0]).values
+    # Where a volume has no value, the others stand in; where none has, there is no perfusion.
+    known = np.isfinite(differences)
+    total = np.where(known, differences, 0).sum(axis=-1)
+    brain, own = load(template("T1w"))
+    gm, wm = (load(template(name))[0] / 255 for name in ("GM", "WM"))
+    return register_to_template(
+        (reference, total / np.maximum(known.sum(axis=-1), 1)),
+        load_mask(images["mask"]),
+        affine,
+        *template_tissues(brain, gm, wm, own),
+        seed=science.seed,
     )
-    return told | {
-        "to_asl": save_map(matrix, folder / "to_asl.npz"),
-        "to_template": save_map(np.linalg.inv(matrix), folder / "to_template.npz"),
-        "t1w_to_asl": "",
-    }
 
 
 def _coregistration(
