@@ -1,11 +1,13 @@
 """Wall time and memory of a cohort, from BIDS to the group report; is everyone accounted for?
 
-    python benchmarks/cohort.py [--participants 200] [--nprocs 2]
+    python benchmarks/cohort.py [--participants 200] [--nprocs 2] [--stand-ins]
 
 The participants are copies of one phantom of the test data. Memory is sampled every second: the
 process that leads, and it with all its workers (Linux, pages that are shared count once); the mean
 over the second tenth of the participants is told beside the mean over the last tenth. Growth would
-show there.
+show there. With ``--stand-ins`` steps only copy what they are given, as in the tests of faults,
+in one process and without the group level: planning, nipype, records and files are the real ones,
+and a cohort takes minutes and not an hour.
 """
 
 from __future__ import annotations
@@ -42,36 +44,58 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--participants", type=int, default=200)
     parser.add_argument("--nprocs", type=int, default=2)
+    parser.add_argument("--stand-ins", action="store_true", help="steps without arithmetic")
     chosen = parser.parse_args()
     data = Path(os.environ.get("CEREFLOW_TEST_DATA", PROJECT.parent / "shared" / "data"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if chosen.stand_ins:
+            return _without_arithmetic(folder, chosen.participants)
         bids = dataset(data / "phantoms" / PHANTOM, folder / "bids", chosen.participants)
         words = ["-w", str(folder / "work"), "--nprocs", str(chosen.nprocs)]
         words += ["--skip-bids-validation", "--clean-workdir"]
         _measure("participant", bids, folder / "out", words)
         _measure("group", bids, folder / "out", [])
-        program = Path(sys.executable).parent / "cereflow-status"
-        told = subprocess.run(
-            [program, str(folder / "out"), "--bids", str(bids), "--json"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        print(f"status of {chosen.participants} participants: {json.loads(told.stdout)['counts']}")
+        _tell_status(bids, folder / "out", chosen.participants)
     return 0
 
 
-def _measure(level: str, bids: Path, out: Path, words: list[str]) -> None:
+def _without_arithmetic(folder: Path, participants: int) -> int:
+    sys.path.insert(0, str(PROJECT / "tests"))
+    import quick_command
+    import quick_steps
+
+    labels = tuple(f"{number:04d}" for number in range(1, participants + 1))
+    bids = quick_steps.dataset(folder / "bids", labels)
+    words = ["-w", str(folder / "work"), "--nprocs", "1", "--ignore", "t1w"]
+    words += ["--skip-bids-validation", "--clean-workdir"]
+    environment = quick_command.environment(folder / "bin")
+    _measure("participant", bids, folder / "out", words, environment)
+    _tell_status(bids, folder / "out", participants)
+    return 0
+
+
+def _tell_status(bids: Path, out: Path, participants: int) -> None:
+    program = Path(sys.executable).parent / "cereflow-status"
+    words = [program, str(out), "--bids", str(bids), "--json"]
+    told = subprocess.run(words, capture_output=True, text=True, check=False)
+    print(f"status of {participants} participants: {json.loads(told.stdout)['counts']}")
+
+
+def _measure(
+    level: str, bids: Path, out: Path, words: list[str], environment: dict[str, str] | None = None
+) -> None:
     """Run one level, and print its time and memory."""
     program = Path(sys.executable).parent / "cereflow"
+    if environment:
+        program = Path(environment["PATH"].partition(os.pathsep)[0]) / "cereflow"
     start = time.monotonic()
     process = subprocess.Popen(
-        [program, str(bids), str(out), level, *words], stdout=subprocess.DEVNULL
+        [program, str(bids), str(out), level, *words], stdout=subprocess.DEVNULL, env=environment
     )
     samples: list[tuple[int, int, int]] = []
     while process.poll() is None:
-        done = len(list(out.glob("sub-*/perf/*qualitycontrol_cbf.tsv")))
+        done = len(list(out.glob("sub-*/perf/sub-????_cbf.nii.gz")))
         samples.append((done, _own_kilobytes(process.pid), _tree_kilobytes(process.pid)))
         time.sleep(1)
     wall = time.monotonic() - start

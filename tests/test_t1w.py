@@ -94,7 +94,7 @@ def test_asl_is_brought_to_the_t1w_from_far_away(head):
     back = np.linalg.inv(moved)
     asl = resample(contrast, affine, shape, own, world=back, order=1)
     mask = resample(inside, affine, shape, own, world=back, order=0) > 0.5
-    found = register_to_t1w(asl, own, image, affine, inside, mask=mask)
+    found = register_to_t1w(asl, own, image, affine, inside, mask=mask, processes=2)
     points = transform(affine, np.argwhere(inside).T[:, ::50].astype(float))
     error = np.linalg.norm(transform(found.matrix, points) - transform(moved, points), axis=0)
     assert error.mean() < 1

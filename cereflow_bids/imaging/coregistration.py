@@ -12,6 +12,7 @@ from cereflow_bids.imaging.point_map import transform
 from cereflow_bids.imaging.registration import likeness, register
 from cereflow_bids.imaging.resampling import resample
 from cereflow_bids.imaging.standard_space import downsample
+from cereflow_bids.processes import side_by_side
 
 Float = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -89,6 +90,7 @@ def register_to_t1w(
     *,
     mask: Mask,
     seed: int = 0,
+    processes: int = 1,
 ) -> Coregistration:
     """Register the ASL reference image, skull included, to the T1w, skull included.
 
@@ -110,15 +112,15 @@ def register_to_t1w(
         Brain on the grid of the ASL image.
     seed
         Of the metric's random sampling.
+    processes
+        How many starts may be followed at the same time.
     """
     fixed, fixed_affine = _at_two_mm(head, head_affine)
     moving = np.nan_to_num(np.asarray(reference, dtype=np.float32))
     images = (fixed, fixed_affine, moving, affine)
     points = transform(head_affine, np.argwhere(brain).T[:, ::200].astype(np.float64))
-    results = [
-        _FINE(*images, initial=_COARSE(*images, initial=start, seed=seed), seed=seed)
-        for start in _starts(head, head_affine, moving, affine)
-    ]
+    starts = _starts(head, head_affine, moving, affine)
+    results = side_by_side(_follow, [(images, start, seed) for start in starts], processes)
     scores = [_information(images, matrix) for matrix in results]
     best = int(np.argmax(scores))
     places = [transform(matrix, points) for matrix in results]
@@ -131,6 +133,11 @@ def register_to_t1w(
     under = resample(brain, head_affine, mask.shape, affine, world=world, order=0) > 0.5
     overlap = float((under & mask).sum() / max(int(mask.sum()), 1))
     return Coregistration(results[best], float(np.median(apart)), scores[best], overlap)
+
+
+def _follow(images: tuple[Float, Float, Float, Float], start: Float, seed: int) -> Float:
+    """Return where a start ends."""
+    return _FINE(*images, initial=_COARSE(*images, initial=start, seed=seed), seed=seed)
 
 
 def _information(images: tuple[Float, Float, Float, Float], matrix: Float) -> float:

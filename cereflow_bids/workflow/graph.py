@@ -53,7 +53,7 @@ EDGES = (
 )
 WITH_ANATOMY = ("standard_space", "tissue", "deposit")
 BEFORE_ANATOMY = ("motion", "reference")
-AFTER_ANATOMY = ("tissue",)
+AFTER_ANATOMY = ("standard_space", "tissue")
 """Steps that can use several cores, and whether the T1w image is still being prepared then."""
 
 WHOLE = "participants"

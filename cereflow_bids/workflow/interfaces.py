@@ -57,7 +57,7 @@ class Reference(Step):
         )
 
 
-class _StandardSpaceIn(StepInputs):
+class _StandardSpaceIn(_ThreadedInputs):
     series = traits.File(exists=True, mandatory=True)
     aslref = traits.File(exists=True, mandatory=True)
     mask = traits.File(exists=True, mandatory=True)
@@ -88,6 +88,7 @@ class StandardSpace(Step):
             aslref=inputs.aslref,
             mask=inputs.mask,
             anatomy=inputs.anatomy,
+            threads=inputs.threads,
         )
 
 

@@ -30,6 +30,7 @@ def standard_space(
     aslref: str,
     mask: str,
     anatomy: Mapping[str, str],
+    threads: int = 1,
 ) -> dict[str, str]:
     """Register to the template, through the T1w image where there is one.
 
@@ -51,7 +52,7 @@ def standard_space(
         empty if they are not; ``notes``.
     """
     notes = json.loads(Path(anatomy["notes"]).read_text("utf-8")) if anatomy["notes"] else []
-    found = _coregistration(science, aslref, mask, anatomy)
+    found = _coregistration(science, aslref, mask, anatomy, threads)
     if found is not None:
         notes.append(found.note)
     measures = {} if found is None else {"t1w_spread": found.spread, "t1w_overlap": found.overlap}
@@ -98,7 +99,7 @@ def _directly(run: AslRun, science: Science, images: Mapping[str, str]) -> Templ
 
 
 def _coregistration(
-    science: Science, aslref: str, mask: str, anatomy: Mapping[str, str]
+    science: Science, aslref: str, mask: str, anatomy: Mapping[str, str], threads: int
 ) -> Coregistration | None:
     """Register to the T1w image; None where there is none."""
     from cereflow_bids.imaging.coregistration import register_to_t1w
@@ -109,7 +110,10 @@ def _coregistration(
     head, head_affine = load(anatomy["head"])
     brain = load_mask(anatomy["brain"])
     return register_to_t1w(
-        image, affine, head, head_affine, brain, mask=load_mask(mask), seed=science.seed
+        *(image, affine, head, head_affine, brain),
+        mask=load_mask(mask),
+        seed=science.seed,
+        processes=threads,
     )
 
 
