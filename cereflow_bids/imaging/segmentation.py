@@ -61,7 +61,7 @@ def segment(
     priors
         Expected fraction of each tissue (x, y, z), from the darkest tissue to the brightest.
     seed
-        Seed of the library's random choices.
+        Seed of the library's random choices; those of Atropos itself are always the same.
 
     Returns
     -------
@@ -87,6 +87,8 @@ def segment(
         priorweight=PRIOR_WEIGHT,
         m="[0.1,1x1x1]",
         c="[5,0]",
+        # Atropos visits voxels in a random order, which the clock would seed; it takes no seed.
+        r=0,
     )
     return tuple(
         np.asarray(one.numpy(), dtype=np.float32) * mask for one in result["probabilityimages"]
