@@ -37,7 +37,11 @@ def import_everything() -> int:
     names = [m.name for m in pkgutil.walk_packages(package.__path__, "cereflow_bids.")]
     for name in names:
         importlib.import_module(name)
-    for library in ("ants", "bids", "heudiconv", "nilearn", "nipype", "onnxruntime", "weasyprint"):
+    from cereflow_bids.bids.index import a_home
+
+    with a_home():
+        importlib.import_module("bids")
+    for library in ("ants", "heudiconv", "nilearn", "nipype", "onnxruntime", "weasyprint"):
         importlib.import_module(library)
     return len(names)
 
