@@ -60,30 +60,15 @@ def deposit(
         The files written, sidecars not listed.
     """
     writer = DerivativeWriter(out_dir)
-    record = json.loads(Path(paths["record"]).read_text(encoding="utf-8"))
     unreached = space_notes(spaces, t1w=bool(paths["t1w_to_asl"]))
-    record["Notes"] = [*notes, *record["Notes"], *unreached]
-    origin = read_origin(anatomy) if paths["t1w_to_asl"] else None
-    record["Sources"] = [f"bids:raw:{run.source}", *_other_sources(run, origin)]
-    record["Parameters"] = [*record["Parameters"], *(origin.parameters() if origin else [])]
-    del record["Suspicion"]
+    record = _record(run, paths, anatomy, [*notes, *unreached])
     withheld = why_withheld(paths["registration"])
     record |= withheld
-    parts = {
-        "m0": {"Parameters": record.pop("CalibrationParameters"), "SkullStripped": True},
-        "deltam": {
-            "Parameters": record.pop("SelectionParameters"),
-            "RejectedVolumes": record["RejectedVolumes"],
-        },
-    }
+    parts = _taken_out(record)
     matrices = np.load(paths["matrices"])
     confounds = confounds_table(run, matrices, record["RejectedVolumes"])
-    quality = quality_table(
-        run,
-        paths,
-        confounds["framewise_displacement"].to_numpy(),
-        record,
-    )
+    displacement = confounds["framewise_displacement"].to_numpy()
+    quality = quality_table(run, paths, displacement, record)
     written = [
         *_native_maps(writer, run, paths, record, parts),
         *_further_maps(writer, run, further, record),
@@ -103,6 +88,30 @@ def deposit(
     maps = {"mask": paths["mask"], "cbf": paths["cbf"], **further}
     sources = {"Sources": record["Sources"], **withheld}
     return [*written, *deposit_atlases(writer, run.stem, regional, maps, sources)]
+
+
+def _record(
+    run: AslRun, paths: Mapping[str, str], anatomy: Mapping[str, str], notes: list[str]
+) -> dict[str, Any]:
+    """Return how the maps were made, with what the steps before quantification tell."""
+    record: dict[str, Any] = json.loads(Path(paths["record"]).read_text(encoding="utf-8"))
+    record["Notes"] = [*notes, *record["Notes"]]
+    origin = read_origin(anatomy) if paths["t1w_to_asl"] else None
+    record["Sources"] = [f"bids:raw:{run.source}", *_other_sources(run, origin)]
+    record["Parameters"] = [*record["Parameters"], *(origin.parameters() if origin else [])]
+    del record["Suspicion"]
+    return record
+
+
+def _taken_out(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Take out of the record what belongs to some maps only, and return it by output."""
+    return {
+        "m0": {"Parameters": record.pop("CalibrationParameters"), "SkullStripped": True},
+        "deltam": {
+            "Parameters": record.pop("SelectionParameters"),
+            "RejectedVolumes": record["RejectedVolumes"],
+        },
+    }
 
 
 def _other_sources(run: AslRun, origin: Origin | None) -> list[str]:
