@@ -1,0 +1,25 @@
+"""The real scans that have a T1w image, converted to BIDS; for the other benchmarks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cereflow_bids.cli.convert import main as convert
+
+PROJECT = Path(__file__).resolve().parent.parent
+SCANS = {
+    # What the Philips header does not hold: the protocol of that very scan.
+    "philips_pcasl3d_1delay_t1": ("--post-labeling-delay", "2.0", "--labeling-duration", "1.8"),
+    "siemens_xa30_asl2d_t1": (),
+}
+
+
+def converted(stem: str, folder: Path) -> Path:
+    """Convert a scan to a BIDS dataset in `folder` and return it."""
+    data = Path(os.environ.get("CEREFLOW_TEST_DATA", PROJECT.parent / "shared" / "data"))
+    bids = folder / "bids"
+    code = convert([str(data / "zips" / f"{stem}.zip"), str(bids), *SCANS[stem], "--quiet"])
+    if code:
+        raise SystemExit(f"{stem}: cereflow-convert ended with exit code {code}")
+    return bids
