@@ -1,6 +1,8 @@
 """No more steps, memory and threads at once than were asked for."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -97,3 +99,41 @@ def test_a_run_is_finished_before_the_next_is_begun(tmp_path):
     graph.run(plugin=ResilientMultiProc({"n_procs": 1, "mp_context": "forkserver"}))
     begun = {number: float((tmp_path / str(number)).read_text().split()[0]) for number in range(6)}
     assert sorted(begun, key=begun.__getitem__) == [2, 3, 4, 5, 0, 1]
+
+
+ALONE = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+def run(settings, dry_run):
+    import numpy as np
+
+    matrix = np.ones((400, 400))
+    matrix @ matrix
+    print(len(list(Path("/proc/self/task").iterdir())))
+    return 0
+
+sys.modules["cereflow_bids.cli.participant"] = SimpleNamespace(run=run)
+from cereflow_bids.cli.cereflow import main
+
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted on Linux")
+def test_the_command_itself_has_one_thread(tmp_path):
+    # With one process the steps are its own, and more threads would add up in another order.
+    bids = tmp_path / "bids"
+    bids.mkdir()
+    words = [bids, tmp_path / "out", "participant", "-w", tmp_path / "work", "--nprocs", "1"]
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    environment = os.environ | dict.fromkeys(names, "4")
+    done = subprocess.run(
+        [sys.executable, "-c", ALONE, *map(str, words)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.returncode) == ("1\n", 0), done.stderr

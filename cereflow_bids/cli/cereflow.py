@@ -178,10 +178,12 @@ def _add_execution(group: Any) -> None:
 
 
 def _participant(arguments: argparse.Namespace) -> int:
+    from cereflow_bids.processes import limit_threads, prepare_workers
+
+    # Here, for numpy comes with the settings; a single process takes the steps itself.
+    limit_threads()
     settings = _settings(arguments)
     if settings.processes > 1 and not arguments.dry_run:
-        from cereflow_bids.processes import prepare_workers
-
         prepare_workers(settings.worker_modules)
     from cereflow_bids.cli.participant import run
 
