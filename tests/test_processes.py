@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from cereflow_bids.imaging.motion import estimate_motion
 from cereflow_bids.processes import side_by_side
+from cereflow_bids.workflow.step import told
 
 SCRIPT = """
 import os, sys, time
@@ -45,8 +46,12 @@ def test_error_of_another_process_is_raised():
 
 def test_killed_process_is_no_result():
     # The first call is this process's own.
-    with pytest.raises(BrokenExecutor):
+    with pytest.raises(BrokenExecutor) as killed:
         side_by_side(_die, [(False,), (True,)], 2)
+    # It is no bug of ours, and the record of the run must not call it one.
+    message, fix = told(killed.value)
+    assert "killed" in message
+    assert "memory" in fix
 
 
 def _die(really):

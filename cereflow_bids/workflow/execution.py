@@ -48,7 +48,7 @@ from cereflow_bids.workflow.resume import (
     with_fresh_report,
 )
 from cereflow_bids.workflow.settings import Settings
-from cereflow_bids.workflow.step import told
+from cereflow_bids.workflow.step import KILLED_FIX, told
 from cereflow_bids.workflow.stopping import mark_stopped, obey, stoppable
 from cereflow_bids.workflow.tidying import draw, tidy
 
@@ -202,7 +202,6 @@ def _execute(graph: Workflow, settings: Settings, title: str) -> Exception | Non
 
 
 _RESUME = "look into logs/; run again, and what is finished will not be repeated."
-_KILLED = "less memory helps: fewer --nprocs, or --mem-mb. Run again to resume."
 
 
 def _close(stem: str, settings: Settings, error: Exception | None) -> None:
@@ -213,7 +212,7 @@ def _close(stem: str, settings: Settings, error: Exception | None) -> None:
     if isinstance(error, BrokenExecutor) or isinstance(
         getattr(error, "__cause__", None), BrokenExecutor
     ):
-        _fail(stem, settings, f"the system killed the process in step {status.step}.", _KILLED)
+        _fail(stem, settings, f"the system killed the process in step {status.step}.", KILLED_FIX)
     elif settings.stop_on_first_crash and error is not None:
         again = "run again without --stop-on-first-crash."
         _fail(stem, settings, "not finished: another run failed first.", again)

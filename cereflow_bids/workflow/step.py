@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from cereflow_bids.bids.status import Status, read_status, write_status
 from cereflow_bids.errors import CereflowError, of_system
 from cereflow_bids.workflow.stopping import Stoppable
 
+KILLED_FIX = "less memory helps: fewer --nprocs, or --mem-mb. Run again to resume."
 _REPORT_BUG = "this is a bug or a broken machine; the traceback is in the crash file under logs/."
 
 
 def told(error: Exception) -> tuple[str, str]:
     """Return message and fix for the record of a step that failed."""
+    if isinstance(error, BrokenExecutor):
+        return "the system killed a process that worked on this step.", KILLED_FIX
     if isinstance(error, OSError) and error.errno is not None:
         error = of_system(error)
     if isinstance(error, CereflowError):
