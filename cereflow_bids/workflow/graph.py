@@ -18,14 +18,15 @@ MEMORY_GB = {
     "anatomy": 1.6,
     "motion": 1.0,
     "reference": 1.5,
-    "standard_space": 1.1,
-    "tissue": 1.2,
+    "standard_space": 1.2,
+    "tissue": 1.4,
     "perfusion": 1.1,
     "deposit": 1.1,
     "report": 1.1,
 }
 """Peak memory of the process that runs a step, by --resource-monitor, on 96x96x40x6 volumes and a
-T1w image of 170x256x256. Libraries and what earlier steps left in the process make 1 GB of it."""
+T1w image of 170x256x256, in a worker that has done other steps before: with libraries, it keeps
+1 GB then. A fresh one takes 0.3 GB for motion, 1.1 for reference and tissue, 0.8 at most else."""
 
 EDGES = (
     ("motion", "reference", ("series",)),
