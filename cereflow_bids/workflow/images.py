@@ -43,12 +43,12 @@ def load_input(path: Path, where: str) -> tuple[NDArray[np.float32], NDArray[np.
         _check_sum(path)
         return load(path)
     except (ImageFileError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
-        raise _damaged(error, where) from error
+        raise _damaged(error, path, where) from error
     except OSError as error:
         # nibabel says of a file that is too short that bytes are missing, without a number.
         if error.errno is not None:
             raise
-        raise _damaged(error, where) from error
+        raise _damaged(error, path, where) from error
 
 
 def _check_sum(path: Path) -> None:
@@ -59,7 +59,9 @@ def _check_sum(path: Path) -> None:
                 pass
 
 
-def _damaged(reason: Exception, where: str) -> InputError:
+def _damaged(error: Exception, path: Path, where: str) -> InputError:
+    # nibabel names the file with its folders, whose names may be those of persons.
+    reason = " ".join(str(error).replace(str(path), path.name).split())
     return InputError(
         f"the image is damaged, or there is only a part of it ({reason}).",
         where=where,
