@@ -224,6 +224,24 @@ def test_an_image_damaged_behind_its_header_is_told(tmp_path, harm):
     assert "Weber" not in str(told.value)
 
 
+def test_what_the_system_refuses_is_recorded_without_its_folders(bids, monkeypatch):
+    from cereflow_bids.bids import dataset
+    from cereflow_bids.workflow.step import told
+
+    def refuse(*_words):
+        raise PermissionError(13, "Permission denied", "/home/Anna_Weber/fs/sub-01/mri")
+
+    monkeypatch.setattr(dataset, "find_anatomy", refuse)
+    try:
+        refuse()
+    except PermissionError as error:
+        in_a_step = " ".join(told(error))
+    for said in (in_a_step, str(rejected(bids)["sub-01"].error)):
+        assert "Permission denied" in said
+        assert "mri" in said
+        assert "Weber" not in said
+
+
 def test_a_damaged_t1w_image_is_left_out_but_a_full_disk_is_no_damage(tmp_path, monkeypatch):
     import errno
 

@@ -91,7 +91,7 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
         except Exception as error:  # noqa: BLE001
             # Whatever is wrong with one run's files must not stop the others.
             told = InputError(
-                f"its files cannot be understood ({type(error).__name__}: {error}).",
+                f"its files cannot be understood ({_reason(error)}).",
                 where=image.relpath,
                 fix="check image, sidecar and aslcontext.tsv with the BIDS validator.",
             )
@@ -101,6 +101,14 @@ def select_runs(layout: BIDSLayout, selection: Selection) -> tuple[list[AslRun],
             "no _asl image matches.", fix="check --participant-label, --session-label and filters."
         )
     return runs, rejected
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong, without folders, whose names may be those of persons."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return f"{type(error).__name__}: {error}"
+    name = Path(str(error.filename)).name if error.filename else ""
+    return f"{error.strerror}: {name}" if name else error.strerror
 
 
 def _check_participants(root: Path, wanted: Sequence[str]) -> None:

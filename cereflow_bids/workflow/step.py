@@ -24,7 +24,9 @@ def told(error: Exception) -> tuple[str, str]:
     if isinstance(error, OSError) and error.errno is not None:
         error = of_system(error)
     if isinstance(error, CereflowError):
-        return (f"{error.where}: {error.what}" if error.where else error.what), error.fix
+        # Records go into reports, and folders may have names of persons.
+        where = Path(error.where).name if Path(error.where).is_absolute() else error.where
+        return (f"{where}: {error.what}" if where else error.what), error.fix
     return f"{type(error).__name__}: {error}", _REPORT_BUG
 
 
