@@ -64,9 +64,8 @@ class TemplateRegistration:
                 self.disagreement <= TRUSTED_DISAGREEMENT_MM
             ),
             f"the outlines overlap at Dice {self.outline:.2f} only": self.outline >= LEAST_OUTLINE,
-            f"perfusion hardly follows the grey matter (r {self.contrast:.2f})": (
-                abs(self.contrast) >= LEAST_CONTRAST
-            ),
+            f"perfusion hardly follows the grey matter (r {self.contrast:.2f}), as in noise or "
+            "where there is no brain, such as a phantom": (abs(self.contrast) >= LEAST_CONTRAST),
             f"the slab holds {100 * self.coverage:.0f} % of the brain only": (
                 self.coverage >= LEAST_COVERAGE
             ),

@@ -27,7 +27,9 @@ def reference(
         brain = brain_mask(aslref, affine, threads=threads)
     except ValueError as error:
         raise InputError(
-            f"{error}.", where=run.source, fix=f"look at the {source}: is there a brain in it?"
+            f"{error}.",
+            where=run.source,
+            fix=f"look at the {source}: is there a brain in it, or a phantom? Leave phantoms out.",
         ) from error
     notes += [f"Reference image and brain mask from the {source}.", brain.note]
     return {
