@@ -37,11 +37,10 @@ def import_everything() -> int:
     names = [m.name for m in pkgutil.walk_packages(package.__path__, "cereflow_bids.")]
     for name in names:
         importlib.import_module(name)
-    from cereflow_bids.bids.index import a_home
+    from cereflow_bids.bids.index import have_a_home
 
-    with a_home():
-        importlib.import_module("bids")
-    for library in ("ants", "heudiconv", "nilearn", "nipype", "onnxruntime", "weasyprint"):
+    have_a_home()
+    for library in ("ants", "bids", "heudiconv", "nilearn", "nipype", "onnxruntime", "weasyprint"):
         importlib.import_module(library)
     return len(names)
 

@@ -96,15 +96,18 @@ def test_a_user_without_name_or_home_is_served(monkeypatch, given, error):
     def unknown():
         raise error
 
-    from cereflow_bids.bids.index import a_home
+    from cereflow_bids.bids.index import have_a_home
 
-    monkeypatch.delenv("HOME", raising=False)
-    if given:
-        monkeypatch.setenv("HOME", given)
-    monkeypatch.setattr(Path, "home", unknown)
-    with a_home():
-        assert not (Path(os.environ["HOME"]) / "pybids_config.json").exists()
-    assert os.environ.get("HOME") == given
+    # First set, then taken away, so that both are undone afterwards.
+    monkeypatch.setenv("HOME", given or "")
+    if not given:
+        monkeypatch.delenv("HOME")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "home", unknown)
+        have_a_home()
+    # The steps' processes, which import pybids too, get it from here.
+    assert not (Path(os.environ["HOME"]) / "pybids_config.json").exists()
+    assert Path(os.environ["HOME"]) == Path(os.devnull)
 
 
 @pytest.mark.parametrize("place", ["out", "work"])

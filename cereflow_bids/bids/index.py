@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -115,8 +114,8 @@ def _index(
     reset: bool,
     ignored: Sequence[re.Pattern[str]] = (),
 ) -> BIDSLayout:
-    with a_home():
-        from bids import BIDSLayout, BIDSLayoutIndexer
+    have_a_home()
+    from bids import BIDSLayout, BIDSLayoutIndexer
 
     def layout(damaged: list[Path]) -> BIDSLayout:
         exactly = [_exactly(path, bids_dir) for path in damaged]
@@ -140,24 +139,16 @@ def _index(
         return layout(damaged)
 
 
-@contextmanager
-def a_home() -> Iterator[None]:
-    """Have a HOME for as long as pybids is imported, which looks for its settings there.
+def have_a_home() -> None:
+    """Give this process, and those it will start, a HOME in which pybids can look for settings.
 
     In a container the user may be a number without a name, whose HOME nobody knows, or one who
-    may not look into the HOME of another; pybids would not be imported then.
+    may not look into the HOME of another; pybids could not be imported then.
     """
-    given = os.environ.get("HOME")
     try:
         (Path.home() / "pybids_config.json").exists()
     except (OSError, RuntimeError):
         os.environ["HOME"] = os.devnull
-    try:
-        yield
-    finally:
-        os.environ.pop("HOME", None)
-        if given is not None:
-            os.environ["HOME"] = given
 
 
 def _exactly(path: Path, bids_dir: Path) -> re.Pattern[str]:
