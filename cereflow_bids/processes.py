@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import forkserver, get_context, parent_process, set_forkserver_preload
+from pathlib import Path
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -82,6 +83,18 @@ def limit_threads() -> None:
     os.environ["ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"] = "1"
 
 
+def have_a_home() -> None:
+    """Give this process, and those it will start, a HOME in which pybids can look for settings.
+
+    In a container the user may be a number without a name, whose HOME nobody knows, or one who
+    may not look into the HOME of another; pybids could not be imported then.
+    """
+    try:
+        (Path.home() / "pybids_config.json").exists()
+    except (OSError, RuntimeError):
+        os.environ["HOME"] = os.devnull
+
+
 def prepare_workers(modules: Sequence[str]) -> None:
     """Start the process that others are made from; it loads modules while this one goes on.
 
@@ -92,6 +105,7 @@ def prepare_workers(modules: Sequence[str]) -> None:
         workers.
     """
     limit_threads()
+    have_a_home()
     set_forkserver_preload(list(modules))
     # Ctrl-C is for this process, and would end the other one in the midst of its loading.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])

@@ -37,7 +37,7 @@ def import_everything() -> int:
     names = [m.name for m in pkgutil.walk_packages(package.__path__, "cereflow_bids.")]
     for name in names:
         importlib.import_module(name)
-    from cereflow_bids.bids.index import have_a_home
+    from cereflow_bids.processes import have_a_home
 
     have_a_home()
     for library in ("ants", "bids", "heudiconv", "nilearn", "nipype", "onnxruntime", "weasyprint"):

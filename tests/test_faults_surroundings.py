@@ -96,7 +96,7 @@ def test_a_user_without_name_or_home_is_served(monkeypatch, given, error):
     def unknown():
         raise error
 
-    from cereflow_bids.bids.index import have_a_home
+    from cereflow_bids.processes import have_a_home
 
     # First set, then taken away, so that both are undone afterwards.
     monkeypatch.setenv("HOME", given or "")

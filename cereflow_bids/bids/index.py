@@ -14,6 +14,7 @@ from cereflow_bids.bids.annex import is_dangling, require_content
 from cereflow_bids.bids.inheritance import Inheritance
 from cereflow_bids.bids.sidecar import read_values
 from cereflow_bids.errors import InputError, UsageError
+from cereflow_bids.processes import have_a_home
 
 if TYPE_CHECKING:
     from bids import BIDSLayout
@@ -137,18 +138,6 @@ def _index(
         if not damaged:
             raise
         return layout(damaged)
-
-
-def have_a_home() -> None:
-    """Give this process, and those it will start, a HOME in which pybids can look for settings.
-
-    In a container the user may be a number without a name, whose HOME nobody knows, or one who
-    may not look into the HOME of another; pybids could not be imported then.
-    """
-    try:
-        (Path.home() / "pybids_config.json").exists()
-    except (OSError, RuntimeError):
-        os.environ["HOME"] = os.devnull
 
 
 def _exactly(path: Path, bids_dir: Path) -> re.Pattern[str]:
