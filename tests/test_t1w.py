@@ -14,6 +14,7 @@ from cereflow_bids.imaging.point_map import PointMap, transform
 from cereflow_bids.imaging.registration import write_displacement
 from cereflow_bids.imaging.resampling import resample
 from cereflow_bids.imaging.standard_space import downsample, template_mask
+from cereflow_bids.quality.flags import raised_flags
 from cereflow_bids.resources import template
 from cereflow_bids.workflow.anatomy import NO_ANATOMY, prepare
 from cereflow_bids.workflow.space_maps import load_map, save_map
@@ -77,7 +78,9 @@ def head():
 
     near = ndimage.distance_transform_edt(~inside) * 3
     scalp = np.where((near > 6) & (near < 12), np.float32(0.8 * brain.max()), 0)
-    return brain + scalp, inside, affine
+    # The template is symmetric, which nobody is.
+    right = transform(affine, np.indices(brain.shape, dtype=float))[0] > 25
+    return brain * np.where(right, np.float32(0.8), 1) + scalp, inside, affine
 
 
 def test_asl_is_brought_to_the_t1w_from_far_away(head):
@@ -95,6 +98,8 @@ def test_asl_is_brought_to_the_t1w_from_far_away(head):
     asl = resample(contrast, affine, shape, own, world=back, order=1)
     mask = resample(inside, affine, shape, own, world=back, order=0) > 0.5
     found = register_to_t1w(asl, own, image, affine, inside, mask=mask, processes=2)
+    assert found.mirror < 1
+    assert "exchanged" not in found.note
     points = transform(affine, np.argwhere(inside).T[:, ::50].astype(float))
     error = np.linalg.norm(transform(found.matrix, points) - transform(moved, points), axis=0)
     assert error.mean() < 1
@@ -104,6 +109,16 @@ def test_asl_is_brought_to_the_t1w_from_far_away(head):
     apart = replace(found, spread=9.0)
     assert not apart.trusted
     assert "not to be trusted" in apart.note
+
+
+def test_exchanged_sides_show_against_the_t1w(head):
+    image, inside, affine = head
+    contrast = np.where(image > 0, image.max() * 1.3 - image, 0)
+    swapped = np.ascontiguousarray(contrast[::-1])
+    found = register_to_t1w(swapped, affine, image, affine, inside, mask=inside[::-1])
+    assert found.mirror > 1
+    assert "sides exchanged" in found.note
+    assert "left_right" in raised_flags(found.measures)
 
 
 def test_maps_survive_their_files_and_mean_the_same_to_ants(tmp_path):

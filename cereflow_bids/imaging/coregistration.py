@@ -56,17 +56,30 @@ class Coregistration:
         Mutual information of the two images, nats; larger is better.
     overlap
         Part of the ASL image's brain mask that lies in the brain of the T1w.
+    mirror
+        Mutual information once left and right of the ASL image are exchanged, over `information`;
+        above 1 one of the two images probably has its sides exchanged.
     """
 
     matrix: Float
     spread: float
     information: float
     overlap: float
+    mirror: float
 
     @property
     def trusted(self) -> bool:
         """Whether starts agree, and brains lie on each other, well enough."""
         return self.spread <= TRUSTED_SPREAD_MM and self.overlap >= LEAST_OVERLAP
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """What the quality table tells of it, by column."""
+        return {
+            "t1w_spread": self.spread,
+            "t1w_overlap": self.overlap,
+            "t1w_mirror": self.mirror,
+        }
 
     @property
     def note(self) -> str:
@@ -76,6 +89,11 @@ class Coregistration:
             f"{self.spread:.1f} mm apart (median); {100 * self.overlap:.0f} % of the ASL brain "
             "mask lies in the brain of the T1w."
         )
+        if self.mirror > 1:
+            told += (
+                " With its left and right exchanged, the ASL image fits the T1w better: one of "
+                "the two probably has its sides exchanged."
+            )
         if self.trusted:
             return told
         return f"{told} That is not to be trusted, so that the T1w image was not used."
@@ -132,12 +150,31 @@ def register_to_t1w(
     world = np.linalg.inv(results[best])
     under = resample(brain, head_affine, mask.shape, affine, world=world, order=0) > 0.5
     overlap = float((under & mask).sum() / max(int(mask.sum()), 1))
-    return Coregistration(results[best], float(np.median(apart)), scores[best], overlap)
+    mirror = _mirrored_information(images, results[best], _centre(head, head_affine), seed)
+    return Coregistration(
+        results[best], float(np.median(apart)), scores[best], overlap, mirror / scores[best]
+    )
 
 
 def _follow(images: tuple[Float, Float, Float, Float], start: Float, seed: int) -> Float:
     """Return where a start ends."""
     return _FINE(*images, initial=_COARSE(*images, initial=start, seed=seed), seed=seed)
+
+
+def _mirrored_information(
+    images: tuple[Float, Float, Float, Float], matrix: Float, centre: Float, seed: int
+) -> float:
+    """Return the information that the ASL image shares with the T1w when it is mirrored."""
+    fixed, fixed_affine, moving, affine = images
+    axis = int(np.argmax(np.abs(affine[0, :3])))
+    flip = np.eye(4)
+    flip[axis, axis], flip[axis, 3] = -1, moving.shape[axis] - 1
+    midplane = np.eye(4)
+    midplane[0, 0], midplane[0, 3] = -1, 2 * centre[0]
+    # A head is about its own mirror image: mirroring both sides keeps it where it was found.
+    start = affine @ flip @ np.linalg.inv(affine) @ matrix @ midplane
+    mirrored = (fixed, fixed_affine, np.ascontiguousarray(np.flip(moving, axis)), affine)
+    return _information(mirrored, _follow(mirrored, start, seed))
 
 
 def _information(images: tuple[Float, Float, Float, Float], matrix: Float) -> float:

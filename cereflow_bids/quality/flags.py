@@ -130,6 +130,14 @@ ALARMS = (
         "Brain mask and registered brain overlap poorly (Dice below {limit}): look at the "
         "outlines before trusting regional values.",
     ),
+    Alarm(
+        "left_right",
+        "t1w_mirror",
+        "above",
+        1.0,
+        "Mirrored left to right, the ASL image fits the T1w image better: the sides of one of "
+        "the two are probably exchanged.",
+    ),
 )
 
 WITHHELD = "regions_withheld"
@@ -148,8 +156,9 @@ LIMITED = {
 """What the run cannot give, through no mistake of anybody, with its meaning."""
 
 UNKNOWN = "unknown_"
-# Motion is not estimated where there is one average per volume type: that is no fault of the run.
-_MAY_BE_UNKNOWN = ("mean_framewise_displacement",)
+# No fault of the run: motion is not estimated where there is one average per volume type, and
+# sides cannot be compared where there is no T1w image.
+_MAY_BE_UNKNOWN = ("mean_framewise_displacement", "t1w_mirror")
 
 
 def raised_flags(measures: Mapping[str, float], found: Sequence[str] = ()) -> list[str]:
@@ -161,7 +170,8 @@ def raised_flags(measures: Mapping[str, float], found: Sequence[str] = ()) -> li
     ----------
     measures
         What should be known of the run. One with an alarm that is NaN all the same raises
-        ``unknown_<measure>``, since its alarm could not be judged; motion may be unknown.
+        ``unknown_<measure>``, since its alarm could not be judged; motion and sides may be
+        unknown.
     found
         Names of what was found on the way; those of `FOUND` and `LIMITED` are flags.
     """

@@ -105,6 +105,8 @@ MEASURES = (
             typical="above 5 mm the T1w is not used"),
     Measure("t1w_overlap", "Mask in the brain of the T1w", "%", 0, scale=100,
             typical="below 80 % the T1w is not used"),
+    Measure("t1w_mirror", "Fit to the T1w if mirrored, over as it is", "", 3,
+            typical="above 1 the sides of one may be exchanged"),
     Measure("template_spread", "Template registration, spread of starts", "mm", 1,
             typical=f"above {TRUSTED_SPREAD_MM:g} mm no regional values"),
     Measure("template_disagreement", "M0 and perfusion, placed apart by", "mm", 1,
@@ -120,7 +122,7 @@ MEASURES = (
 )  # fmt: skip
 
 OF_ONE_WAY = (
-    *("t1w_spread", "t1w_overlap"),
+    *("t1w_spread", "t1w_overlap", "t1w_mirror"),
     *("template_spread", "template_disagreement", "template_outline"),
     *("template_contrast", "template_coverage"),
 )
@@ -139,13 +141,15 @@ ADVICE = {
     "vessels in the map; a longer or a further delay would tell.",
     "negative_cbf": "Read regional values with caution; compare with the map.",
     "motion": "Look at the motion plot; consider to repeat the scan.",
+    "left_right": "Do not tell left from right before it is known which image has its sides "
+    "exchanged: look at the affines, and at asymmetries that other images show.",
     WITHHELD: "Use whole-brain values and the map only. A T1w image of the participant in the "
     "dataset would help.",
     "mask_overlap": "Do not use regional values unless the outlines below fit the brain.",
 }
 SEVERE = (
     *("swapped_order", "swapped_pairs", "time_too_short"),
-    *("scale_low", "scale_high", "mask_overlap"),
+    *("scale_low", "scale_high", "mask_overlap", "left_right"),
 )
 
 

@@ -55,7 +55,7 @@ def standard_space(
     found = _coregistration(science, aslref, mask, anatomy, threads)
     if found is not None:
         notes.append(found.note)
-    measures = {} if found is None else {"t1w_spread": found.spread, "t1w_overlap": found.overlap}
+    measures = {} if found is None else found.measures
     doubts: tuple[str, ...] = ()
     if found is not None and found.trusted:
         ways = _through_t1w(found.matrix, folder, anatomy)
