@@ -16,7 +16,7 @@ SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH fc-cache --system-only --force
 
 # Logs, lists and caches hold the hour of the build and serve nobody.
 rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/* \
-    /var/lib/dpkg/*-old /var/log/* /root/.cache
+    /var/lib/dpkg/*-old /var/log/* ~root/.cache
 find /usr/lib/python3* /usr/share/python3 -name __pycache__ -prune -exec rm -rf {} +
 # Python's own modules are compiled anew in a form that holds no times; nobody can write beside them later.
 PYTHONHASHSEED=0 python3 -m compileall -q --invalidation-mode unchecked-hash /usr/lib/python3.11
