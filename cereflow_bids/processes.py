@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
+NO_HOME = "/nonexistent"
+"""As Debian says it. Programs take a folder that is not there better than one that is a file."""
+
 
 def side_by_side(
     function: Callable[..., Result], calls: Sequence[Sequence[Any]], processes: int
@@ -92,7 +95,7 @@ def have_a_home() -> None:
     try:
         (Path.home() / "pybids_config.json").exists()
     except (OSError, RuntimeError):
-        os.environ["HOME"] = os.devnull
+        os.environ["HOME"] = NO_HOME
 
 
 def prepare_workers(modules: Sequence[str]) -> None:

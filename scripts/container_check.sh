@@ -148,6 +148,7 @@ check_image() {
         tail -n 40 "${failed[@]}"
         exit 1
     fi
+    if grep "no readable answer" "$scratch/inside.log"; then exit 1; fi # the validator's, without a HOME
     "$VENV/bin/python" scripts/compare_outputs.py "$scratch/outside" "$scratch/inside"
 }
 

@@ -96,7 +96,7 @@ def test_a_user_without_name_or_home_is_served(monkeypatch, given, error):
     def unknown():
         raise error
 
-    from cereflow_bids.processes import have_a_home
+    from cereflow_bids.processes import NO_HOME, have_a_home
 
     # First set, then taken away, so that both are undone afterwards.
     monkeypatch.setenv("HOME", given or "")
@@ -106,8 +106,8 @@ def test_a_user_without_name_or_home_is_served(monkeypatch, given, error):
         patch.setattr(Path, "home", unknown)
         have_a_home()
     # The steps' processes, which import pybids too, get it from here.
-    assert not (Path(os.environ["HOME"]) / "pybids_config.json").exists()
-    assert Path(os.environ["HOME"]) == Path(os.devnull)
+    assert os.environ["HOME"] == NO_HOME
+    assert not Path(NO_HOME).exists()
 
 
 @pytest.mark.parametrize("place", ["out", "work"])
