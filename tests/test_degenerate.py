@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -14,6 +15,7 @@ from cereflow_bids.bids.index import open_dataset
 from cereflow_bids.bids.status import read_statuses
 from cereflow_bids.cli.cereflow import main
 from cereflow_bids.errors import InputError
+from cereflow_bids.imaging import masks
 from cereflow_bids.perfusion.estimate import Flag
 from cereflow_bids.quantification.quantify import quantify
 from cereflow_bids.quantification.science import Science
@@ -116,6 +118,21 @@ def processed(dataset, label, folder, phantom=ONE, **choices):
     assert not any(np.isinf(image).any() for image in maps.values())
     assert np.isfinite(maps["cbf"][mask]).all()
     return maps, mask, mask & gm, json.loads(Path(made["record"]).read_text())
+
+
+def test_a_brain_that_no_two_volumes_share_is_an_error(dataset, tmp_path, monkeypatch):
+    def spoil(volumes):
+        volumes[:28, 20:40, 10:20, 1] = volumes[28:, 20:40, 10:20, 2] = np.nan
+
+    drawn = np.zeros((56, 66, 38), bool)
+    drawn[20:36, 20:40, 10:20] = True
+    found = SimpleNamespace(mask=drawn, note="")
+    monkeypatch.setattr(masks, "brain_mask", lambda *_image, **_threads: found)
+    dataset.add("apart", spoil=spoil)
+    ((run,), _) = select_runs(open_dataset(dataset.bids), Selection(("apart",)))
+    moved = steps.motion(run, Science(), tmp_path)
+    with pytest.raises(InputError, match="no voxel of the brain has a value in every volume"):
+        steps.reference(run, Science(), tmp_path, series=moved["series"])
 
 
 def test_one_pair_is_left_beside_an_empty_one_and_m0_has_holes(dataset, tmp_path):

@@ -31,11 +31,18 @@ def reference(
             where=run.source,
             fix=f"look at the {source}: is there a brain in it, or a phantom? Leave phantoms out.",
         ) from error
+    mask = brain.mask & _imaged_throughout(run, volumes)
+    if not mask.any():
+        raise InputError(
+            "no voxel of the brain has a value in every volume.",
+            where=run.source,
+            fix="look at the series and at M0: is there a brain in all of them?",
+        )
     notes += [f"Reference image and brain mask from the {source}.", brain.note]
     return {
         "m0": "" if m0 is None else save(m0, affine, folder / "m0.nii"),
         "aslref": save(aslref, affine, folder / "aslref.nii"),
-        "mask": save(brain.mask & _imaged_throughout(run, volumes), affine, folder / "mask.nii"),
+        "mask": save(mask, affine, folder / "mask.nii"),
         "notes": save_json(notes, folder / "notes.json"),
     }
 
