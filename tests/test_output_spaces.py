@@ -1,13 +1,15 @@
 """The spaces that maps are written in: their names, and templates through templateflow."""
 
+import os
 import shutil
+import signal
 
 import nibabel as nib
 import numpy as np
 import pytest
 from template_folder import FAR, NAME, write_template
 
-from cereflow_bids.errors import UsageError
+from cereflow_bids.errors import InputError, UsageError
 from cereflow_bids.resources import template
 from cereflow_bids.workflow.output_spaces import OutputSpaces, Standard, read_spaces
 from cereflow_bids.workflow.spaces import space_notes
@@ -126,3 +128,19 @@ def test_templates_that_do_not_fit_are_refused(monkeypatch):
     brain = image.get_fdata(dtype=np.float32)
     with pytest.raises(ValueError, match=r"Dice overlap of 0\.[78]"):
         template_bridge.bridge(brain, image.affine, brain, image.affine)
+
+
+def test_a_registration_that_the_system_killed_is_told(home, tmp_path, monkeypatch):
+    from cereflow_bids.workflow import bridges
+    from cereflow_bids.workflow.settings import Settings
+
+    spaces = read_spaces([NAME])
+    settings = Settings(tmp_path / "bids", tmp_path / "out", tmp_path / "work", spaces=spaces)
+    monkeypatch.setattr(bridges, "_make", _die)
+    with pytest.raises(InputError, match="the system killed the process") as told:
+        bridges.make_bridges(settings)
+    assert told.value.where == NAME
+
+
+def _die(*_words):
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from cereflow_bids.workflow.images import load
 from cereflow_bids.workflow.output_spaces import OtherTemplate
 from cereflow_bids.workflow.settings import Settings
 from cereflow_bids.workflow.space_maps import load_map, save_map
+from cereflow_bids.workflow.step import KILLED_FIX
 
 FOLDER = "templates"
 
@@ -44,7 +45,14 @@ def make_bridges(settings: Settings) -> None:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as worker:
         for one in missing:
             seed = settings.science.seed
-            worker.submit(_make, one, _path(one, settings), seed).result()
+            try:
+                worker.submit(_make, one, _path(one, settings), seed).result()
+            except BrokenExecutor as error:
+                raise InputError(
+                    "the system killed the process that registered the template.",
+                    where=one.name,
+                    fix=KILLED_FIX,
+                ) from error
 
 
 def _path(other: OtherTemplate, settings: Settings) -> Path:
