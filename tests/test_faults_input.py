@@ -229,7 +229,7 @@ def test_what_the_system_refuses_is_recorded_without_its_folders(bids, monkeypat
     from cereflow_bids.workflow.step import told
 
     def refuse(*_words):
-        raise PermissionError(13, "Permission denied", "/home/Anna_Weber/fs/sub-01/mri")
+        raise PermissionError(13, "Permission denied", "/srv/Anna_Weber/fs/sub-01/mri")
 
     monkeypatch.setattr(dataset, "find_anatomy", refuse)
     try:
