@@ -119,6 +119,10 @@ def test_exchanged_sides_show_against_the_t1w(head):
     assert found.mirror > 1
     assert "sides exchanged" in found.note
     assert "left_right" in raised_flags(found.measures)
+    # A brain that is as symmetric as the template shares as much with its mirror image.
+    even = replace(found, mirror=1.0004)
+    assert "exchanged" not in even.note
+    assert "left_right" not in raised_flags(even.measures)
 
 
 def test_maps_survive_their_files_and_mean_the_same_to_ants(tmp_path):
