@@ -1,5 +1,6 @@
 """The T1w image: which one, what is made of it, and how ASL is registered to it."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from cereflow_bids.bids.anatomy import find_t1w
+from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.imaging.coregistration import register_to_t1w
 from cereflow_bids.imaging.point_map import PointMap, transform
 from cereflow_bids.imaging.registration import write_displacement
@@ -17,7 +19,9 @@ from cereflow_bids.imaging.standard_space import downsample, template_mask
 from cereflow_bids.quality.flags import raised_flags
 from cereflow_bids.resources import template
 from cereflow_bids.workflow.anatomy import NO_ANATOMY, prepare
+from cereflow_bids.workflow.images import save
 from cereflow_bids.workflow.space_maps import load_map, save_map
+from cereflow_bids.workflow.spaces import deposit_anatomy
 
 
 def file(name):
@@ -123,6 +127,22 @@ def test_exchanged_sides_show_against_the_t1w(head):
     even = replace(found, mirror=1.0004)
     assert "exchanged" not in even.note
     assert "left_right" not in raised_flags(even.measures)
+
+
+def test_what_is_written_of_the_t1w_counts_as_output_of_the_run(tmp_path):
+    # So that a later call misses it when it was deleted.
+    origin = {"stem": "sub-01_acq-a", "sources": ["bids:raw:sub-01/anat/sub-01_acq-a_T1w.nii.gz"]}
+    path = tmp_path / "origin.json"
+    path.write_text(json.dumps(origin | {"generated_by": "", "dataset": ""}))
+    names = ("head", "brain", "gm", "wm", "csf")
+    images = {
+        name: save(np.ones((4, 4, 4)), np.eye(4), tmp_path / f"{name}.nii") for name in names
+    }
+    out = tmp_path / "out"
+    found = deposit_anatomy(DerivativeWriter(out), NO_ANATOMY | images | {"origin": str(path)})
+    assert sorted(found) == sorted(out.rglob("*.nii.gz"))
+    assert len(found) == 5
+    assert deposit_anatomy(DerivativeWriter(out), NO_ANATOMY) == []
 
 
 def test_maps_survive_their_files_and_mean_the_same_to_ants(tmp_path):

@@ -83,8 +83,8 @@ def deposit(
         ),
         writer.write_table("confounds", run.stem, confounds),
         writer.write_table("quality", run.stem, quality),
+        *deposit_anatomy(writer, anatomy),
     ]
-    deposit_anatomy(writer, anatomy)
     maps = {"mask": paths["mask"], "cbf": paths["cbf"], **further}
     sources = {"Sources": record["Sources"], **withheld}
     return [*written, *deposit_atlases(writer, run.stem, regional, maps, sources)]

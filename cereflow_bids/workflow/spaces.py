@@ -170,7 +170,7 @@ def _t1w_grid(anatomy: Mapping[str, str], aslref: str) -> Grid:
     return grid.shape, coarse
 
 
-def deposit_anatomy(writer: DerivativeWriter, anatomy: Mapping[str, str]) -> None:
+def deposit_anatomy(writer: DerivativeWriter, anatomy: Mapping[str, str]) -> list[Path]:
     """Write the T1w image without bias, its brain and its tissues; the same for all its runs.
 
     Parameters
@@ -179,16 +179,23 @@ def deposit_anatomy(writer: DerivativeWriter, anatomy: Mapping[str, str]) -> Non
         Knows where each file lies.
     anatomy
         What was made of it; nothing is written where that is nothing.
+
+    Returns
+    -------
+    list of Path
+        The images.
     """
     origin = read_origin(anatomy)
     if origin is None:
-        return
+        return []
+    written = []
     for key, name in _ANATOMICAL.items():
         data, affine = load(anatomy[name])
         image = data > 0.5 if name == "brain" else data
         told: dict[str, Any] = {"Sources": list(origin.sources)}
         told |= {"SkullStripped": False} if name == "head" else {}
-        writer.write_image(key, origin.stem, image, affine, told)
+        written.append(writer.write_image(key, origin.stem, image, affine, told))
+    return written
 
 
 def bids_uri(image: Path) -> str:
