@@ -134,7 +134,7 @@ ALARMS = (
         "left_right",
         "t1w_mirror",
         "above",
-        1.005,
+        1.05,
         "Mirrored left to right, the ASL image fits the T1w image better: the sides of one of "
         "the two are probably exchanged.",
     ),

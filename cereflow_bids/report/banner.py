@@ -106,7 +106,7 @@ MEASURES = (
     Measure("t1w_overlap", "Mask in the brain of the T1w", "%", 0, scale=100,
             typical="below 80 % the T1w is not used"),
     Measure("t1w_mirror", "Fit to the T1w if mirrored, over as it is", "", 3,
-            typical="above 1.005 the sides of one may be exchanged"),
+            typical="above 1.05 the sides of one may be exchanged"),
     Measure("template_spread", "Template registration, spread of starts", "mm", 1,
             typical=f"above {TRUSTED_SPREAD_MM:g} mm no regional values"),
     Measure("template_disagreement", "M0 and perfusion, placed apart by", "mm", 1,
