@@ -215,7 +215,7 @@ def test_explanation_of_what_is_there_and_what_is_not(
     assert any(line.startswith("    ArterialSpinLabelingType = PCASL   [") for line in said)
     assert (
         "    MISSING LabelingDuration: give --labeling-duration SECONDS, or in a protocol file: "
-        "LabelingDuration: 1.8"
+        "LabelingDuration: SECONDS"
     ) in said
     # What only the images tell is not said to be missing.
     assert any(line.startswith("    BackgroundSuppression: from the bright") for line in said)
@@ -233,6 +233,8 @@ def test_the_line_that_explain_adds_is_what_is_needed(
     assert main(["--explain", str(source)]) == 3
     missing = [line for line in capsys.readouterr().out.splitlines() if "MISSING" in line]
     lines = "".join(f"    {line.split('protocol file: ')[1]}\n" for line in missing)
+    assert "SECONDS" in lines, "a number to copy would be a guess"
+    lines = lines.replace("SECONDS", "1.8")
     text = f"- match: {{vendor: philips}}\n  parameters:\n{lines}"
     assert convert(source, tmp_path / "bids", "--protocol", protocol(text)) == 0
 

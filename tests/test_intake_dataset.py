@@ -135,7 +135,7 @@ def test_pending_until_the_options_are_given(
                 "series": [1903],
                 "missing": ["PostLabelingDelay", "LabelingDuration"],
                 "flags": ["--post-labeling-delay SECONDS", "--labeling-duration SECONDS"],
-                "protocol": ["PostLabelingDelay: 1.8", "LabelingDuration: 1.8"],
+                "protocol": ["PostLabelingDelay: SECONDS", "LabelingDuration: SECONDS"],
             }
         ]
     }

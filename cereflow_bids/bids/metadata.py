@@ -142,7 +142,8 @@ def _require(times: Mapping[str, tuple[float, ...] | None], sidecar: Sidecar) ->
         raise PendingError(
             f"{' and '.join(missing)} not known.",
             where=sidecar.where,
-            fix=f"add it to the sidecar, in seconds, or convert again with {flags}.",
+            fix="add it to the sidecar, in seconds, or, where cereflow-convert made the dataset, "
+            f"call cereflow-convert BIDS_DIR {flags}; nothing is converted again.",
             missing=tuple(missing),
         )
 

@@ -173,7 +173,7 @@ def _of_pending(entry: Mapping[str, Any]) -> Entry:
         step="conversion",
         missing=missing,
         message=f"{' and '.join(missing)} not known.",
-        fix=f"convert again with {flags}.",
+        fix=f"call cereflow-convert BIDS_DIR {flags}; nothing is converted again.",
     )
 
 

@@ -84,7 +84,7 @@ def require_anatomy(folders: Sequence[DerivativeFolder]) -> None:
     for folder in folders:
         if not any(_all_heads(folder, label) for label in folder.subjects):
             raise UsageError(
-                f"there is no anatomy in the derivatives {folder.name}: neither "
+                "there is no anatomy in the derivatives: neither "
                 "sub-…/anat/…_desc-preproc_T1w.nii.gz nor sub-…/mri/T1.mgz.",
                 where=folder.path.name,
                 fix="give the output folder of fMRIPrep or sMRIPrep, or the subjects folder of "

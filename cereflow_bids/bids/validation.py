@@ -34,7 +34,7 @@ def validating(bids_dir: Path | None) -> Iterator[Callable[[], list[str]]]:
     program = shutil.which("bids-validator-deno", path=str(Path(sys.executable).parent))
     program = program or shutil.which("bids-validator-deno")
     if program is None:
-        missing = "not installed (pip install 'cereflow-bids[validate]'); validation skipped."
+        missing = "not installed (pip install bids-validator-deno); validation skipped."
         yield lambda: [missing]
         return
     words = [program, str(bids_dir), "--json"]

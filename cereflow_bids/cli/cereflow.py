@@ -265,9 +265,15 @@ def _filters(path: Path | None) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise UsageError(
-            f"the filter file cannot be read ({error}).", where=str(path), fix="give valid JSON."
+            f"the filter file cannot be read ({error.strerror}).",
+            where=str(path),
+            fix="check the path.",
+        ) from error
+    except ValueError as error:
+        raise UsageError(
+            f"the filter file is no JSON ({error}).", where=str(path), fix="give valid JSON."
         ) from error
     wanted = content.get("asl", {}) if isinstance(content, dict) else None
     if not isinstance(wanted, dict) or {"suffix", "extension"} & set(wanted):

@@ -24,7 +24,9 @@ class Grammar(argparse.ArgumentParser):
 
     def _near(self, message: str) -> list[str]:
         """Return the options that words of a message begin, or misspell; each by one name."""
-        known = {n: action for n, action in self._option_string_actions.items() if n[:2] == "--"}
+        named = self._option_string_actions.items()
+        # Spellings with underscores are for those who know them from other tools.
+        known = {n: action for n, action in named if n[:2] == "--" and "_" not in n}
         found: dict[int, str] = {}
         for word in message.split():
             option = word.partition("=")[0]

@@ -196,6 +196,13 @@ def _refuse_without_effect(arguments: argparse.Namespace) -> None:
             "--quantification ge-product has a T1 of tissue of its own.",
             fix="leave out --t1-tissue, or use consensus.",
         )
+    given = arguments.t1_blood is not None or arguments.haematocrit is not None
+    if given and arguments.t1_blood_from != "field":
+        raise UsageError(
+            "--t1-blood-from is for participants of whom nothing is known, and --t1-blood or "
+            "--haematocrit says what counts for all.",
+            fix="leave one of the two out.",
+        )
     if arguments.point_spread and arguments.partial_volume_correction == "none":
         raise UsageError(
             "--point-spread is for the partial volume correction, which is not asked for.",

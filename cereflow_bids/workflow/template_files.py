@@ -62,7 +62,7 @@ def _client() -> Any:
 
 def _find(client: Any, known: Sequence[str], name: str, edges: Sequence[int]) -> OtherTemplate:
     if name not in known:
-        near = difflib.get_close_matches(name, [TEMPLATE_SPACE, *known], n=3)
+        near = difflib.get_close_matches(name, {TEMPLATE_SPACE, *known}, n=3)
         meant = f"perhaps {' or '.join(near)} is meant; " if near else ""
         raise UsageError(
             f"the folder of templateflow lists no template {name!r}.",

@@ -48,8 +48,8 @@ class Completed:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The lines that a protocol file would need, with an example of each value."""
-        return tuple(f"{key}: {_EXAMPLES.get(key, '1.8')}" for key in self.missing)
+        """The lines that a protocol file would need, with the form of each value."""
+        return tuple(f"{key}: {_EXAMPLES.get(key, 'SECONDS')}" for key in self.missing)
 
 
 def complete(
