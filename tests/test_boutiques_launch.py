@@ -1,6 +1,7 @@
 """Real scans through the descriptors: conversion, participant and group, launched by bosh."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -27,8 +28,14 @@ def launch(folder: Path, name: str, invocation: dict[str, object]) -> Launched:
     (folder / "invocation.json").write_text(json.dumps(invocation))
     words = [BOSH, "exec", "launch", PROJECT / name, "invocation.json"]
     options = ["--no-container", "--skip-data-collection"]
+    path = f"{BOSH.parent}{os.pathsep}{os.environ['PATH']}"
     ended = subprocess.run(
-        [*words, *options], cwd=folder, capture_output=True, text=True, check=False
+        [*words, *options],
+        cwd=folder,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     said = re.sub(r"\x1b\[\d*m", "", ended.stdout + ended.stderr)
     found, _, missing = said.rpartition("Output files")[2].partition("Missing files")
