@@ -101,6 +101,19 @@ def test_a_run_is_finished_before_the_next_is_begun(tmp_path):
     assert sorted(begun, key=begun.__getitem__) == [2, 3, 4, 5, 0, 1]
 
 
+def test_no_result_is_kept(tmp_path):
+    # Each holds what its step was given; of a cohort that would be megabytes.
+    graph = Workflow("graph", base_dir=str(tmp_path))
+    node = Node(Busy(), "busy")
+    node.inputs.trait_set(journal=str(tmp_path), number=1)
+    graph.add_nodes([node])
+    runner = ResilientMultiProc({"n_procs": 2, "mp_context": "forkserver"})
+    graph.run(plugin=runner)
+    assert (tmp_path / "1").is_file()
+    kept = [value for value in vars(runner).values() if isinstance(value, dict) and value]
+    assert "InterfaceResult" not in repr(kept)
+
+
 ALONE = """
 import sys
 from pathlib import Path

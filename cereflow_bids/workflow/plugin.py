@@ -76,6 +76,11 @@ class ResilientMultiProc(MultiProcPlugin):
             raise future.exception()
         return super()._get_result(taskid)
 
+    def _clear_task(self, taskid: int) -> None:
+        # nipype would keep the result of every step, which is a copy of all that it was given.
+        super()._clear_task(taskid)
+        self._taskresult.pop(taskid, None)
+
     def _clean_queue(self, jobid: int, graph: Any, result: Any = None) -> Any:
         # nipype's own record for this case is a text where it later needs a list of lines.
         lost = {"result": None, "traceback": format_exception(*sys.exc_info())}
