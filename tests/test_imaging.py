@@ -10,6 +10,7 @@ from scipy import ndimage
 from cereflow_bids.imaging.motion import estimate_motion, realign
 from cereflow_bids.imaging.registration import register
 from cereflow_bids.imaging.resampling import area_average, resample
+from cereflow_bids.imaging.series_alignment import Reference
 from cereflow_bids.quality.measures import framewise_displacement, rigid_parameters
 
 AFFINE = np.array([[-3.0, 0, 0, 40], [0, 3, 0, -50], [0, 0, 4, -30], [0, 0, 0, 1]])
@@ -108,6 +109,30 @@ def test_motion_is_found_within_type_and_undone(head):
     before = np.abs(series[inner][..., 3] - series[inner][..., 1]).mean()
     after = np.abs(undone[inner][..., 3] - undone[inner][..., 1]).mean()
     assert after < before / 4
+
+
+@pytest.mark.parametrize("size", [0.3, 3.0, 9.0])
+def test_volumes_of_one_contrast_are_aligned_to_a_tenth_of_a_voxel(head, size):
+    """Noise, another gain and offset, and what moved out of view change nothing."""
+    rng = np.random.default_rng(2)
+    truth = rigid((0.6 * size, -0.5 * size, 0.6 * size), size)
+    moving = resample(head, AFFINE, SHAPE, AFFINE, world=np.linalg.inv(truth), fill=10)
+    noise = 0.02 * np.percentile(head, 98)
+    found = Reference(head + rng.normal(0, noise, SHAPE), AFFINE).align(
+        1.3 * moving + rng.normal(0, noise, SHAPE) + 5
+    )
+    brain = np.argwhere(head > np.percentile(head, 80)) @ AFFINE[:3, :3].T + AFFINE[:3, 3]
+    apart = (found - truth)[:3]
+    assert np.linalg.norm(brain @ apart[:, :3].T + apart[:, 3], axis=1).mean() < 0.3
+
+
+def test_least_squares_decline_another_contrast_and_what_has_none(head):
+    reference = Reference(head, AFFINE)
+    assert reference.align(head.max() - head) is None
+    assert reference.align((head - 500) ** 2) is None
+    assert reference.align(np.zeros(SHAPE)) is None
+    assert Reference(np.zeros(SHAPE), AFFINE).align(head) is None
+    assert Reference(head[..., :1], AFFINE).align(head[..., :1]) is None
 
 
 @pytest.mark.parametrize("first", ["control", "label"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from cereflow_bids.imaging.registration import register
 from cereflow_bids.imaging.resampling import resample
+from cereflow_bids.imaging.series_alignment import Reference
 from cereflow_bids.processes import side_by_side
 
 Array = NDArray[np.floating]
@@ -51,7 +53,8 @@ def estimate_motion(
     Controls are registered to the control that is most like their mean, labels to such a label,
     and the label reference and each M0 volume to the control reference, so that the difference
     between control and label is never taken for motion. Of time-encoded volumes one in a cycle is
-    a control, or none: then a label stands in.
+    a control, or none: then a label stands in. Volumes of one contrast are aligned by least
+    squares, others by mutual information.
 
     Parameters
     ----------
@@ -78,10 +81,11 @@ def estimate_motion(
         )
     references = {kind: _most_typical(series, index) for kind, index in indices.items()}
     home = next(iter(references.values()))
-    targets = {int(k): references[kind] for kind, index in indices.items() for k in index}
-    targets |= dict.fromkeys((int(k) for k in np.flatnonzero(types == "m0scan")), home)
+    # M0 first: it takes longest, and others can go on meanwhile.
+    targets = dict.fromkeys((int(k) for k in np.flatnonzero(types == "m0scan")), home)
+    targets |= {int(k): references[kind] for kind, index in indices.items() for k in index}
     # A label goes to the label reference, and that to the control reference.
-    pairs = [(home, one) for one in references.values()] + [(to, k) for k, to in targets.items()]
+    pairs = [(to, k) for k, to in targets.items()] + [(home, one) for one in references.values()]
     found_by = _register_pairs(series, affine, pairs, seed=seed, processes=processes)
     for k, target in targets.items():
         matrices[k] = found_by[target, k] @ found_by[home, target]
@@ -91,7 +95,9 @@ def estimate_motion(
     )
 
 
-def realign(series: Array, affine: Array, motion: Motion) -> NDArray[np.float32]:
+def realign(
+    series: Array, affine: Array, motion: Motion, *, threads: int = 1
+) -> NDArray[np.float32]:
     """Resample each volume that has a matrix onto the reference; the others stay as they are.
 
     Parameters
@@ -102,6 +108,8 @@ def realign(series: Array, affine: Array, motion: Motion) -> NDArray[np.float32]
         Voxel-to-RAS+ matrix (4, 4), mm.
     motion
         From `estimate_motion`.
+    threads
+        How many volumes may be resampled at the same time.
 
     Returns
     -------
@@ -109,11 +117,20 @@ def realign(series: Array, affine: Array, motion: Motion) -> NDArray[np.float32]
         (x, y, z, n), float32; NaN where a volume did not image the place.
     """
     out = np.array(series, dtype=np.float32)
-    for k, matrix in enumerate(motion.matrices):
-        if np.isfinite(matrix).all() and not np.array_equal(matrix, np.eye(4)):
-            out[..., k] = resample(
-                series[..., k], affine, series.shape[:3], affine, world=matrix, fill=np.nan
-            )
+
+    def undo(k: int) -> None:
+        world = motion.matrices[k]
+        out[..., k] = resample(
+            series[..., k], affine, series.shape[:3], affine, world=world, fill=np.nan
+        )
+
+    moved = [
+        k
+        for k, matrix in enumerate(motion.matrices)
+        if np.isfinite(matrix).all() and not np.array_equal(matrix, np.eye(4))
+    ]
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        list(pool.map(undo, moved))
     return out
 
 
@@ -132,13 +149,34 @@ def _register_pairs(
     processes: int,
 ) -> dict[tuple[int, int], Array]:
     """Return the matrix of each pair of volumes; a volume lies where it is."""
-    apart = [(fixed, moving) for fixed, moving in dict.fromkeys(pairs) if fixed != moving]
-    volumes = {k: series[..., k] for pair in apart for k in pair}
-    calls = [(volumes[one], volumes[other], affine, seed) for one, other in apart]
-    matrices = side_by_side(_rigid, calls, processes)
-    return {(one, one): np.eye(4) for pair in pairs for one in pair} | dict(
-        zip(apart, matrices, strict=True)
-    )
+    others: dict[int, list[int]] = {}
+    for fixed, moving in dict.fromkeys(pairs):
+        if fixed != moving:
+            others.setdefault(fixed, []).append(moving)
+    several = max(1, processes)
+    shares = [
+        (fixed, moving[k::several])
+        for fixed, moving in others.items()
+        for k in range(min(several, len(moving)))
+    ]
+    calls = [
+        (series[..., fixed], [series[..., k] for k in moving], affine, seed)
+        for fixed, moving in shares
+    ]
+    found: dict[tuple[int, int], Array] = {(one, one): np.eye(4) for pair in pairs for one in pair}
+    for share, matrices in zip(shares, side_by_side(_align, calls, several), strict=True):
+        found |= {(share[0], k): matrix for k, matrix in zip(share[1], matrices, strict=True)}
+    return found
+
+
+def _align(fixed: Array, volumes: Sequence[Array], affine: Array, seed: int) -> list[Array]:
+    """Return the matrix of each of several volumes; what one is does not depend on the others."""
+    reference = Reference(fixed, affine)
+    by_squares = [reference.align(volume) for volume in volumes]
+    return [
+        _rigid(fixed, volume, affine, seed) if matrix is None else matrix
+        for volume, matrix in zip(volumes, by_squares, strict=True)
+    ]
 
 
 def _rigid(fixed: Array, moving: Array, affine: Array, seed: int) -> Array:

@@ -22,7 +22,7 @@ def motion(run: AslRun, science: Science, folder: Path, *, threads: int = 1) -> 
     # There is nothing in an empty volume to align, and it must not take the others along.
     kinds = ["n/a" if unknown[..., k].all() else kind for k, kind in enumerate(run.context)]
     found = estimate_motion(volumes, affine, kinds, seed=science.seed, processes=threads)
-    realigned = realign(volumes, affine, found)
+    realigned = realign(volumes, affine, found, threads=threads)
     realigned[unknown] = np.nan
     np.save(folder / "matrices.npy", found.matrices)
     return {
