@@ -26,6 +26,9 @@ exit codes: 0 all done; 1 some runs failed; 2 wrong usage; 3 parameters are pend
 Research use; not a medical device. Not affiliated with the makers of the CereFlow platform.
 """
 
+YOUNG_OBJECTS = 50_000
+"""How many new objects Python takes before it looks for garbage; loading makes about as many."""
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command."""
@@ -178,8 +181,12 @@ def _add_execution(group: Any) -> None:
 
 
 def _participant(arguments: argparse.Namespace) -> int:
+    import gc
+
     from cereflow_bids.processes import limit_threads, prepare_workers
 
+    # What libraries make while they are loaded stays; no need to look through it again and again.
+    gc.set_threshold(YOUNG_OBJECTS)
     # Here, for numpy comes with the settings; a single process takes the steps itself.
     limit_threads()
     settings = _settings(arguments)
