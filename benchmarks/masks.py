@@ -26,6 +26,7 @@ from cereflow_bids.imaging.brain_network import extract_brain
 from cereflow_bids.imaging.coregistration import register_to_t1w
 from cereflow_bids.imaging.resampling import area_average
 from cereflow_bids.imaging.segmentation import correct_bias
+from cereflow_bids.imaging.slab_network import slab_mask
 
 Image = tuple[NDArray[np.floating], NDArray[np.floating]]
 
@@ -72,7 +73,7 @@ def _methods(m0: NDArray[np.floating], affine: NDArray[np.floating]) -> dict[str
 
     names = threshold_masks.threshold_masks(m0, affine)
     return {
-        "network": lambda: masks._network_mask(m0, affine, 1),
+        "network": lambda: slab_mask(m0, affine),
         **{f"threshold: {name} (all made)": threshold(name) for name in names},
         "thresholds, vote": lambda: threshold_masks.vote(
             list(threshold_masks.threshold_masks(m0, affine).values())

@@ -52,17 +52,31 @@ def extract_brain(image: ArrayLike, affine: ArrayLike, *, threads: int = 1) -> M
     ValueError
         If the image is constant, or the network sees no head in it.
     """
+    inside = largest_component(brain_probability(image, affine, threads=threads) > 0.5)
+    return np.asarray(ndimage.binary_fill_holes(inside), dtype=bool)
+
+
+def brain_probability(image: ArrayLike, affine: ArrayLike, *, threads: int = 1) -> Float:
+    """Return how sure the network is of brain in each voxel, 0 to 1.
+
+    Parameters and errors as for `extract_brain`.
+
+    Returns
+    -------
+    ndarray
+        Probability (x, y, z) on the grid of the image; 0 outside the head's box.
+    """
     import nibabel as nib
 
     data = np.nan_to_num(np.asarray(image, dtype=np.float32))
     towards_ras = nib.orientations.io_orientation(np.asarray(affine))
     upright = nib.orientations.apply_orientation(data, towards_ras)
-    mask = _segment(upright, threads)
+    found = _probability(upright, threads)
     back = nib.orientations.ornt_transform(np.array([[0, 1], [1, 1], [2, 1]]), towards_ras)
-    return np.asarray(nib.orientations.apply_orientation(mask, back), dtype=bool)
+    return np.asarray(nib.orientations.apply_orientation(found, back), dtype=np.float32)
 
 
-def _segment(image: Float, threads: int) -> Mask:
+def _probability(image: Float, threads: int) -> Float:
     coarse = _resize(image, (_COARSE,) * 3)
     low, high = (float(value) for value in np.percentile(coarse, _PERCENTILES))
     if high <= low:
@@ -70,10 +84,9 @@ def _segment(image: Float, threads: int) -> Mask:
     head = largest_component(_infer("bbox", _normalise(coarse, low, high), threads) > 0.5)
     box = _box(head, image.shape)
     fine = _normalise(_resize(image[box], (_FINE,) * 3), low, high)
-    inside = _resize(_infer("model", fine, threads), image[box].shape) > 0.5
-    mask = np.zeros(image.shape, dtype=bool)
-    mask[box] = ndimage.binary_fill_holes(largest_component(inside))
-    return mask
+    found = np.zeros(image.shape, dtype=np.float32)
+    found[box] = _resize(_infer("model", fine, threads), image[box].shape)
+    return found
 
 
 def largest_component(mask: Mask) -> Mask:

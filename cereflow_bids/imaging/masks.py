@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from cereflow_bids.imaging.brain_network import extract_brain, largest_component
-from cereflow_bids.imaging.resampling import area_average, resample
-from cereflow_bids.imaging.threshold_masks import solid_mask, threshold_masks, vote
+from cereflow_bids.imaging.slab_network import slab_mask
+from cereflow_bids.imaging.threshold_masks import threshold_masks, vote
 
 Float = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -35,8 +34,6 @@ _GREATEST_EDGE = 0.10  # share of the lateral faces of the field of view
 _LEAST_CONTRAST = 0.80  # chance that a voxel inside is brighter than one outside
 _LEAST_SMOOTHNESS = 0.95  # Dice of a mask with itself after smoothing by 5 mm
 _LEAST_OVERLAP = 0.80  # of the smaller of two masks with the larger
-_GRID_MM = 2.0
-_EMPTY_MM = 20.0  # of zeros above and below a slab, for the network knows whole heads
 _SMOOTHING_MM = 5.0
 
 
@@ -146,23 +143,10 @@ def _result(
 def _network(image: Float, affine: Float, ranks: Float, threads: int) -> tuple[Mask | None, str]:
     """Return the network's mask, if it gave one, and what speaks against it."""
     try:
-        mask = _network_mask(image, affine, threads)
+        mask = slab_mask(image, affine, threads=threads)
     except ValueError as error:
         return None, str(error)
     return mask, _doubt(mask, affine, ranks)
-
-
-def _network_mask(image: Float, affine: Float, threads: int) -> Mask:
-    """Show the network the slab as part of a head: isotropic, with emptiness above and below."""
-    edges, size = _edges(affine), np.array(image.shape)
-    count = np.ceil(size * edges / _GRID_MM).astype(int)
-    count[2] += 2 * round(_EMPTY_MM / _GRID_MM)
-    to_voxels = np.diag([*(_GRID_MM / edges), 1.0])
-    to_voxels[:3, 3] = (size - 1) / 2 - _GRID_MM / edges * (count - 1) / 2
-    grid = affine @ to_voxels
-    fine = extract_brain(resample(image, affine, count, grid, order=1), grid, threads=threads)
-    fine = largest_component(ndimage.binary_opening(fine, iterations=2))
-    return solid_mask(area_average(fine, grid, image.shape, affine) > 0.5)
 
 
 def _vote(image: Float, affine: Float, ranks: Float) -> Mask | None:
