@@ -110,7 +110,7 @@ def quality_table(**changes: Any) -> pd.DataFrame:
         "mask_overlap_coefficient": 0.97,
         "t1w_spread": np.nan,
         "t1w_overlap": np.nan,
-        "t1w_mirror": np.nan,
+        "t1w_sides": np.nan,
         "template_spread": 0.3,
         "template_disagreement": 1.3,
         "template_outline": 0.97,

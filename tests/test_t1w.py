@@ -15,6 +15,7 @@ from cereflow_bids.imaging.coregistration import register_to_t1w
 from cereflow_bids.imaging.point_map import PointMap, transform
 from cereflow_bids.imaging.registration import write_displacement
 from cereflow_bids.imaging.resampling import resample
+from cereflow_bids.imaging.sides import SURE, compare_sides
 from cereflow_bids.imaging.standard_space import downsample, template_mask
 from cereflow_bids.quality.flags import raised_flags
 from cereflow_bids.resources import template
@@ -83,8 +84,8 @@ def head():
     near = ndimage.distance_transform_edt(~inside) * 3
     scalp = np.where((near > 6) & (near < 12), np.float32(0.8 * brain.max()), 0)
     # The template is symmetric, which nobody is.
-    right = transform(affine, np.indices(brain.shape, dtype=float))[0] > 25
-    return brain * np.where(right, np.float32(0.8), 1) + scalp, inside, affine
+    uneven = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=brain.shape), 2)
+    return brain * np.float32(1 + 0.15 * uneven / uneven.std()) + scalp, inside, affine
 
 
 def test_asl_is_brought_to_the_t1w_from_far_away(head):
@@ -102,8 +103,9 @@ def test_asl_is_brought_to_the_t1w_from_far_away(head):
     asl = resample(contrast, affine, shape, own, world=back, order=1)
     mask = resample(inside, affine, shape, own, world=back, order=0) > 0.5
     found = register_to_t1w(asl, own, image, affine, inside, mask=mask, processes=2)
-    assert found.mirror < 1
-    assert "exchanged" not in found.note
+    assert found.sides > SURE
+    assert "on the same side" in found.note
+    assert "left_right" not in raised_flags(found.measures)
     points = transform(affine, np.argwhere(inside).T[:, ::50].astype(float))
     error = np.linalg.norm(transform(found.matrix, points) - transform(moved, points), axis=0)
     assert error.mean() < 1
@@ -120,13 +122,34 @@ def test_exchanged_sides_show_against_the_t1w(head):
     contrast = np.where(image > 0, image.max() * 1.3 - image, 0)
     swapped = np.ascontiguousarray(contrast[::-1])
     found = register_to_t1w(swapped, affine, image, affine, inside, mask=inside[::-1])
-    assert found.mirror > 1
-    assert "sides exchanged" in found.note
+    assert found.sides < -SURE
+    assert "left and right exchanged" in found.note
     assert "left_right" in raised_flags(found.measures)
-    # So much was seen of a phantom and a T1w image that are symmetric.
-    even = replace(found, mirror=1.033)
-    assert "exchanged" not in even.note
-    assert "left_right" not in raised_flags(even.measures)
+    for doubtful in (-2.9, 2.9, np.nan):
+        unknown = replace(found, sides=doubtful)
+        assert "cannot be told" in unknown.note
+        assert raised_flags(unknown.measures) == []
+
+
+def test_sides_are_told_only_by_what_is_not_symmetric(head):
+    image, inside, affine = head
+    contrast = np.where(inside, image.max() * 1.3 - image, 0)
+    other = np.random.default_rng(6).normal(size=image.shape)
+    # Shading is no side, however strong.
+    shaded = contrast * np.exp(np.linspace(-0.5, 0.5, image.shape[0]))[:, None, None]
+
+    def sides(asl, t1w):
+        # The template's grid is symmetric about its middle, so that a flip keeps its place.
+        return compare_sides((asl, affine), (t1w, affine), (inside, affine), inside, np.eye(4))
+
+    same, exchanged = sides(shaded, image), sides(shaded[::-1], image)
+    assert same > SURE
+    assert exchanged == pytest.approx(-same, rel=0.1)
+    even = (image + image[::-1]) / 2
+    assert np.isnan(sides(contrast, even))
+    unrelated = (contrast + contrast[::-1]) / 2 * (1 + 0.1 * other)
+    assert abs(sides(unrelated, image)) < SURE
+    assert np.isnan(sides(np.zeros_like(contrast), image))
 
 
 def test_what_is_written_of_the_t1w_counts_as_output_of_the_run(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cereflow_bids.imaging.point_map import transform
 from cereflow_bids.imaging.registration import likeness, register
 from cereflow_bids.imaging.resampling import resample
+from cereflow_bids.imaging.sides import SURE, compare_sides
 from cereflow_bids.imaging.standard_space import downsample
 from cereflow_bids.processes import side_by_side
 
@@ -24,11 +25,6 @@ LEAST_OVERLAP = 0.8
 
 TRUSTED_SPREAD_MM = 5.0
 """Where starts end further apart than this, registration is not to be trusted (our choice)."""
-
-EXCHANGED = 1.05
-"""Our choice: where voxels of the two images meet changes the ratio by 3 %, as on a phantom and a
-T1w image that are symmetric. Two real scans had 0.97 and 0.98, so that exchanged sides of heads
-like these stay below it; a lesion or another plain asymmetry shows."""
 
 _TILT = 5.0  # degrees by which other starts nod the head
 _COARSE = partial(
@@ -61,16 +57,16 @@ class Coregistration:
         Mutual information of the two images, nats; larger is better.
     overlap
         Part of the ASL image's brain mask that lies in the brain of the T1w.
-    mirror
-        Mutual information once left and right of the ASL image are exchanged, over `information`;
-        above `EXCHANGED` one of the two images probably has its sides exchanged.
+    sides
+        How surely left and right of the two images are the same, in SDs, as `compare_sides` has
+        it; below -`SURE` one of the two images has its sides exchanged. NaN if nothing can tell.
     """
 
     matrix: Float
     spread: float
     information: float
     overlap: float
-    mirror: float
+    sides: float
 
     @property
     def trusted(self) -> bool:
@@ -83,7 +79,7 @@ class Coregistration:
         return {
             "t1w_spread": self.spread,
             "t1w_overlap": self.overlap,
-            "t1w_mirror": self.mirror,
+            "t1w_sides": self.sides,
         }
 
     @property
@@ -94,14 +90,23 @@ class Coregistration:
             f"{self.spread:.1f} mm apart (median); {100 * self.overlap:.0f} % of the ASL brain "
             "mask lies in the brain of the T1w."
         )
-        if self.mirror > EXCHANGED:
-            told += (
-                " With its left and right exchanged, the ASL image fits the T1w better: one of "
-                "the two probably has its sides exchanged."
-            )
         if self.trusted:
-            return told
+            return f"{told} {self._told_of_sides}"
         return f"{told} That is not to be trusted, so that the T1w image was not used."
+
+    @property
+    def _told_of_sides(self) -> str:
+        if self.sides < -SURE:
+            return (
+                "What is not symmetric in the head lies on the other side in the ASL image: one "
+                "of the two images has its left and right exchanged."
+            )
+        if self.sides > SURE:
+            return "What is not symmetric in the head lies on the same side in both images."
+        return (
+            "Whether left and right of the two images are the same cannot be told from what is "
+            "not symmetric in the head."
+        )
 
 
 def register_to_t1w(
@@ -155,31 +160,20 @@ def register_to_t1w(
     world = np.linalg.inv(results[best])
     under = resample(brain, head_affine, mask.shape, affine, world=world, order=0) > 0.5
     overlap = float((under & mask).sum() / max(int(mask.sum()), 1))
-    mirror = _mirrored_information(images, results[best], _centre(head, head_affine), seed)
-    return Coregistration(
-        results[best], float(np.median(apart)), scores[best], overlap, mirror / scores[best]
+    found = Coregistration(
+        results[best], float(np.median(apart)), scores[best], overlap, float("nan")
     )
+    if not found.trusted:
+        return found
+    sides = compare_sides(
+        (moving, affine), (fixed, fixed_affine), (brain, head_affine), mask, found.matrix
+    )
+    return replace(found, sides=sides)
 
 
 def _follow(images: tuple[Float, Float, Float, Float], start: Float, seed: int) -> Float:
     """Return where a start ends."""
     return _FINE(*images, initial=_COARSE(*images, initial=start, seed=seed), seed=seed)
-
-
-def _mirrored_information(
-    images: tuple[Float, Float, Float, Float], matrix: Float, centre: Float, seed: int
-) -> float:
-    """Return the information that the ASL image shares with the T1w when it is mirrored."""
-    fixed, fixed_affine, moving, affine = images
-    axis = int(np.argmax(np.abs(affine[0, :3])))
-    flip = np.eye(4)
-    flip[axis, axis], flip[axis, 3] = -1, moving.shape[axis] - 1
-    midplane = np.eye(4)
-    midplane[0, 0], midplane[0, 3] = -1, 2 * centre[0]
-    # A head is about its own mirror image: mirroring both sides keeps it where it was found.
-    start = affine @ flip @ np.linalg.inv(affine) @ matrix @ midplane
-    mirrored = (fixed, fixed_affine, np.ascontiguousarray(np.flip(moving, axis)), affine)
-    return _information(mirrored, _follow(mirrored, start, seed))
 
 
 def _information(images: tuple[Float, Float, Float, Float], matrix: Float) -> float:

@@ -132,11 +132,11 @@ ALARMS = (
     ),
     Alarm(
         "left_right",
-        "t1w_mirror",
-        "above",
-        1.05,
-        "Mirrored left to right, the ASL image fits the T1w image better: the sides of one of "
-        "the two are probably exchanged.",
+        "t1w_sides",
+        "below",
+        -3.0,
+        "What is not symmetric in the head lies on one side in the ASL image and on the other in "
+        "the T1w image: left and right are exchanged in one of the two.",
     ),
 )
 
@@ -157,8 +157,8 @@ LIMITED = {
 
 UNKNOWN = "unknown_"
 # No fault of the run: motion is not estimated where there is one average per volume type, and
-# sides cannot be compared where there is no T1w image.
-_MAY_BE_UNKNOWN = ("mean_framewise_displacement", "t1w_mirror")
+# sides cannot be compared where there is no T1w image, or too symmetric a one.
+_MAY_BE_UNKNOWN = ("mean_framewise_displacement", "t1w_sides")
 
 
 def raised_flags(measures: Mapping[str, float], found: Sequence[str] = ()) -> list[str]:

@@ -105,8 +105,8 @@ MEASURES = (
             typical="above 5 mm the T1w is not used"),
     Measure("t1w_overlap", "Mask in the brain of the T1w", "%", 0, scale=100,
             typical="below 80 % the T1w is not used"),
-    Measure("t1w_mirror", "Fit to the T1w if mirrored, over as it is", "", 3,
-            typical="above 1.05 the sides of one may be exchanged"),
+    Measure("t1w_sides", "Left and right as in the T1w", "SD", 1,
+            typical="above 3 the same; below -3 exchanged; between, nobody knows"),
     Measure("template_spread", "Template registration, spread of starts", "mm", 1,
             typical=f"above {TRUSTED_SPREAD_MM:g} mm no regional values"),
     Measure("template_disagreement", "M0 and perfusion, placed apart by", "mm", 1,
@@ -122,7 +122,7 @@ MEASURES = (
 )  # fmt: skip
 
 OF_ONE_WAY = (
-    *("t1w_spread", "t1w_overlap", "t1w_mirror"),
+    *("t1w_spread", "t1w_overlap", "t1w_sides"),
     *("template_spread", "template_disagreement", "template_outline"),
     *("template_contrast", "template_coverage"),
 )
