@@ -60,6 +60,7 @@ def test_digital_head(slices):
     found = brain_mask(image, affine)
     assert found.method == "network"
     assert "thresholds agree with it at Dice 0.9" in found.note
+    assert "phantom" not in found.note
     assert dice(found.mask, truth) > 0.98
 
 
@@ -111,6 +112,7 @@ def test_real_scan_keeps_its_mask_under_small_changes(real_bids, stem):
     changed = shaded(moved(image, series.affine))
     found = [brain_mask(variant, series.affine) for variant in (image, changed)]
     assert {one.method for one in found} == {"network"}
+    assert not any("phantom" in one.note for one in found)
     # Measured: 0.95 to 0.97; moved alone above 0.99.
     assert dice(found[0].mask, found[1].mask) > 0.93
 
@@ -147,6 +149,13 @@ def test_mask_of_a_whole_head_is_too_large():
     image = 100.0 * (np.hypot(x, y) * 3.5 < 90) + noise()
     with pytest.raises(ValueError, match=r"it has .* mL, a brain here would have"):
         brain_mask(image, GRID)
+
+
+def test_uniform_body_of_a_brains_size_is_named():
+    x, y, _ = np.indices((64, 64, 24)) - np.array([31.5, 31.5, 0])[:, None, None, None]
+    image = 100.0 * ((x / 19) ** 2 + (y / 23) ** 2 < 1) * (1 + 0.003 * x) + 5 * noise()
+    found = brain_mask(image, GRID)
+    assert "this may be a phantom" in found.note
 
 
 # When the network fails

@@ -12,14 +12,14 @@ The rule, in this order, depends on the image alone:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from cereflow_bids.imaging.slab_network import slab_mask
+from cereflow_bids.imaging.slab_network import depth, mean_nearby, slab_mask
 from cereflow_bids.imaging.threshold_masks import threshold_masks, vote
 
 Float = NDArray[np.floating]
@@ -35,6 +35,9 @@ _LEAST_CONTRAST = 0.80  # chance that a voxel inside is brighter than one outsid
 _LEAST_SMOOTHNESS = 0.95  # Dice of a mask with itself after smoothing by 5 mm
 _LEAST_OVERLAP = 0.80  # of the smaller of two masks with the larger
 _SMOOTHING_MM = 5.0
+# Measured: 4.6 to 4.8 % in simulated heads, 6 to 38 % on scans; 1.9 % in a body with 5 % noise.
+_LEAST_INNER_CONTRAST = 0.025
+_TISSUE_MM, _SHADE_MM, _RIM_MM = 3.0, 20.0, 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +83,19 @@ def brain_mask(reference: ArrayLike, affine: ArrayLike, *, threads: int = 1) -> 
     """
     matrix = np.asarray(affine, dtype=np.float64)
     image = _checked(reference)
+    found = _chosen(image, matrix, threads)
+    contrast = _inner_contrast(image, found.mask, _edges(matrix))
+    if not contrast < _LEAST_INNER_CONTRAST:  # NaN: too small a mask to tell
+        return found
+    return replace(
+        found,
+        note=f"{found.note} Inside the mask the image is uniform (local contrast "
+        f"{contrast:.1%}; brains have 4 % and more): this may be a phantom.",
+    )
+
+
+def _chosen(image: Float, matrix: Float, threads: int) -> BrainMask:
+    """Let the network and the thresholds draw, and choose."""
     ranks = _ranks(image)
     voted = _vote(image, matrix, ranks)
     network, doubt = _network(image, matrix, ranks, threads)
@@ -189,6 +205,20 @@ def _contrast(mask: Mask, ranks: Float) -> float:
     inside = int(mask.sum())
     outside = mask.size - inside
     return float((ranks[mask].sum() - inside * (inside + 1) / 2) / (inside * outside))
+
+
+def _inner_contrast(image: Float, mask: Mask, edges: Float) -> float:
+    """Return the spread of brightness inside a mask once shading and single voxels are averaged.
+
+    It is half the distance of the 16th and 84th percentile, as a share of the local mean.
+    """
+    within = depth(mask, edges) > _RIM_MM
+    if not within.any():
+        return float("nan")
+    shade = np.maximum(mean_nearby(image, mask, _SHADE_MM / edges), np.finfo(np.float32).tiny)
+    tissue = mean_nearby(image, mask, _TISSUE_MM / edges) / shade
+    low, high = np.percentile(tissue[within], (16, 84))
+    return float(high - low) / 2
 
 
 def _smoothed(mask: Mask, affine: Float) -> Mask:

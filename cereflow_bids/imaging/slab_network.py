@@ -123,11 +123,25 @@ def _without_dark_rim(mask: Mask, image: Float, edges: Float) -> Mask:
     The measure is the brain nearby, because reception and the slab's profile shade the image.
     Deeper than the rim nothing is taken: there, dark is a vessel or a loss of signal.
     """
-    inside = mask.astype(np.float32)
     level = np.minimum(image, np.median(image[mask])) if mask.any() else image
-    weight = ndimage.gaussian_filter(inside, _NEARBY_MM / edges)
-    nearby = ndimage.gaussian_filter(level * inside, _NEARBY_MM / edges) / np.maximum(weight, 1e-3)
-    # The slices beyond a slab's end are unknown, not empty: its end slices are no surface.
+    nearby = mean_nearby(level, mask, _NEARBY_MM / edges)
+    lit = image > _LEAST_SIGNAL * nearby
+    return np.asarray(mask & ((depth(mask, edges) > _RIM_MM) | lit))
+
+
+def mean_nearby(image: Float, mask: Mask, reach: Float) -> Float:
+    """Average an image (x, y, z) within a mask, by a Gaussian of `reach` (3,) voxels."""
+    inside = mask.astype(np.float32)
+    weight = ndimage.gaussian_filter(inside, reach)
+    total = ndimage.gaussian_filter(image * inside, reach)
+    return np.asarray(total / np.maximum(weight, 1e-3))
+
+
+def depth(mask: Mask, edges: Float) -> Float:
+    """Return how deep below the surface of a mask (x, y, z) each of its voxels lies, mm.
+
+    The slices beyond a slab's ends are unknown, not empty: its end slices are no surface.
+    """
     padded = np.pad(mask, ((0, 0), (0, 0), (1, 1)), mode="edge")
-    depth = ndimage.distance_transform_edt(padded, sampling=edges)[..., 1:-1]
-    return np.asarray(mask & ((depth > _RIM_MM) | (image > _LEAST_SIGNAL * nearby)))
+    found = ndimage.distance_transform_edt(padded, sampling=edges)
+    return np.asarray(found)[..., 1:-1]
