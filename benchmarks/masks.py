@@ -15,11 +15,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
-from scans_with_t1w import SCANS, converted
+from scans_with_t1w import SCANS, Image, converted, m0_and_t1w
 
 from cereflow_bids.imaging import masks, threshold_masks
 from cereflow_bids.imaging.brain_network import extract_brain
@@ -28,15 +26,13 @@ from cereflow_bids.imaging.resampling import area_average
 from cereflow_bids.imaging.segmentation import correct_bias
 from cereflow_bids.imaging.slab_network import slab_mask
 
-Image = tuple[NDArray[np.floating], NDArray[np.floating]]
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scans", nargs="*", default=list(SCANS), metavar="SCAN")
     for stem in parser.parse_args().scans:
         with tempfile.TemporaryDirectory() as folder:
-            m0, t1w = _images(converted(stem, Path(folder)))
+            m0, t1w = m0_and_t1w(converted(stem, Path(folder)))
         truth = _moved_brain(m0, t1w)
         for name, method in _methods(*m0).items():
             start = time.perf_counter()
@@ -44,16 +40,6 @@ def main() -> int:
             seconds = time.perf_counter() - start
             print(f"{stem:<28}{name:<34}{masks.dice(mask, truth):.3f}{seconds:7.1f} s", flush=True)
     return 0
-
-
-def _images(bids: Path) -> tuple[Image, Image]:
-    """Return the mean M0 and the T1w image."""
-    asl = next(bids.rglob("*_asl.nii.gz"))
-    context = pd.read_csv(str(asl).replace("_asl.nii.gz", "_aslcontext.tsv"), sep="\t")
-    series = nib.load(asl)
-    m0 = series.get_fdata(dtype=np.float32)[..., context["volume_type"] == "m0scan"].mean(axis=-1)
-    t1w = nib.load(next(bids.rglob("*_T1w.nii.gz")))
-    return (m0, series.affine), (t1w.get_fdata(dtype=np.float32), t1w.affine)
 
 
 def _moved_brain(m0: Image, t1w: Image) -> NDArray[np.bool_]:
