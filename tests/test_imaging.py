@@ -156,6 +156,46 @@ def test_one_average_data_is_left_alone_and_said_so(head):
     assert np.array_equal(realign(series, AFFINE, motion), series)
 
 
+def pairs_of(volume, moved, pairs=3):
+    """Return pairs of which the second was imaged after a movement, and their types."""
+    other = resample(volume, AFFINE, SHAPE, AFFINE, world=np.linalg.inv(moved), fill=10)
+    noise = np.random.default_rng(4).normal(0, 5, (*SHAPE, 2 * pairs))
+    volumes = [other if k // 2 == 1 else volume for k in range(2 * pairs)]
+    return np.stack(volumes, axis=-1) + noise, ["control", "label"] * pairs
+
+
+@pytest.mark.parametrize("slices", [1, 2, 3])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_motion_of_too_few_slices_is_unknown_and_not_none(head, slices, axis):
+    series, types = pairs_of(head, rigid((7, 0, 0), 0))
+    series = series.take(range(9, 9 + slices), axis=axis)
+    motion = estimate_motion(series, AFFINE, types)
+    assert motion.note.startswith("Motion correction skipped: too few slices")
+    assert f" {slices} " in motion.note
+    assert not motion.estimated
+    assert np.isnan(motion.matrices).all()
+    assert np.array_equal(realign(series, AFFINE, motion), series.astype(np.float32))
+
+
+def test_motion_of_four_slices_is_found(head):
+    series, types = pairs_of(head, rigid((7, 0, 0), 0))
+    motion = estimate_motion(series[:, :, 7:11], AFFINE, types)
+    found = motion.matrices[[2, 3]] @ np.linalg.inv(motion.matrices[[0, 1]])
+    assert_allclose(found[:, :3, 3], [(7, 0, 0)] * 2, atol=0.35)
+
+
+@pytest.mark.parametrize("empty", [0.0, 400.0])
+def test_a_volume_that_cannot_be_aligned_has_no_motion_rather_than_none(head, empty):
+    """ANTs hands back where it started when it finds nothing to follow."""
+    series, types = pairs_of(head, rigid((7, 0, 0), 0))
+    series[..., 4] = empty
+    motion = estimate_motion(series, AFFINE, types)
+    assert np.isnan(motion.matrices[4]).all()
+    assert np.isfinite(np.delete(motion.matrices, 4, axis=0)).all()
+    assert "1 volume could not be aligned" in motion.note
+    assert np.array_equal(realign(series, AFFINE, motion)[..., 4], series[..., 4])
+
+
 @given(st.tuples(*[st.floats(-20, 20)] * 3), st.floats(-80, 80))
 def test_rigid_parameters_are_read_back(translation, degrees):
     values = rigid_parameters(rigid(translation, degrees)[None])[0]

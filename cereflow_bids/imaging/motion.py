@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cereflow_bids.imaging.registration import register
+from cereflow_bids.imaging.registration import is_found, register
 from cereflow_bids.imaging.resampling import resample
 from cereflow_bids.imaging.series_alignment import Reference
 from cereflow_bids.processes import side_by_side
@@ -17,6 +17,9 @@ from cereflow_bids.processes import side_by_side
 Array = NDArray[np.floating]
 
 MOVING_TYPES = ("control", "label")
+
+FEWEST_SLICES = 4
+"""With fewer, least squares have no voxel inside the slab, and ANTs has no gradient across it."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,8 @@ class Motion:
     Attributes
     ----------
     matrices
-        (n, 4, 4), mm: from the reference to each volume; NaN where nothing was estimated.
+        (n, 4, 4), mm: from the reference to each volume; NaN where nothing was or could be
+        estimated.
     note
         In plain words, what was done or why nothing was.
     """
@@ -79,6 +83,12 @@ def estimate_motion(
             "Motion correction skipped: the series does not have two control or two label "
             "volumes to compare.",
         )
+    if min(series.shape[:3]) < FEWEST_SLICES:
+        return Motion(
+            matrices,
+            "Motion correction skipped: too few slices to tell a movement by, "
+            f"{min(series.shape[:3])} of the {FEWEST_SLICES} that are needed.",
+        )
     references = {kind: _most_typical(series, index) for kind, index in indices.items()}
     home = next(iter(references.values()))
     # M0 first: it takes longest, and others can go on meanwhile.
@@ -89,10 +99,7 @@ def estimate_motion(
     found_by = _register_pairs(series, affine, pairs, seed=seed, processes=processes)
     for k, target in targets.items():
         matrices[k] = found_by[target, k] @ found_by[home, target]
-    return Motion(
-        matrices,
-        "Rigid motion correction within control and within label volumes, interpolated once.",
-    )
+    return Motion(matrices, _note(matrices[list(targets)]))
 
 
 def realign(
@@ -132,6 +139,20 @@ def realign(
     with ThreadPoolExecutor(max(1, threads)) as pool:
         list(pool.map(undo, moved))
     return out
+
+
+def _note(matrices: Array) -> str:
+    """Return what was done to the volumes that these matrices are of."""
+    note = "Rigid motion correction within control and within label volumes, interpolated once."
+    lost = int(np.isnan(matrices).any(axis=(1, 2)).sum())
+    if lost == 1:
+        note += " 1 volume could not be aligned: it was left where it is, its motion is unknown."
+    elif lost:
+        note += (
+            f" {lost} volumes could not be aligned: they were left where they are, their motion "
+            "is unknown."
+        )
+    return note
 
 
 def _most_typical(series: Array, index: NDArray[np.intp]) -> int:
@@ -180,16 +201,21 @@ def _align(fixed: Array, volumes: Sequence[Array], affine: Array, seed: int) -> 
 
 
 def _rigid(fixed: Array, moving: Array, affine: Array, seed: int) -> Array:
-    """Register two volumes of one series; they start aligned, so two coarse levels suffice."""
-    return register(
+    """Register two volumes of one series; they start aligned, so two coarse levels suffice.
+
+    NaN where nothing was found.
+    """
+    start = np.eye(4)
+    found = register(
         fixed,
         affine,
         moving,
         affine,
         transform="Rigid",
-        initial=np.eye(4),
+        initial=start,
         seed=seed,
         iterations=(20, 10),
         shrink_factors=(2, 1),
         smoothing_sigmas=(1, 0),
     )
+    return found if is_found(found, start) else np.full((4, 4), np.nan)

@@ -86,6 +86,15 @@ def register(
         return _read_itk(result["fwdtransforms"][0])
 
 
+def is_found(matrix: Array, initial: Array) -> bool:
+    """Tell whether `register` found a pose, rather than nothing to follow.
+
+    ANTs does not say when an image is constant, or too thin for a gradient: it hands back the
+    matrix that it started from, to the bit, which a search of any step does not.
+    """
+    return bool(np.isfinite(matrix).all()) and not np.array_equal(matrix, initial)
+
+
 def deform(
     fixed: Array,
     fixed_affine: Array,
