@@ -106,6 +106,22 @@ def test_a_crash_leaves_a_file_and_the_others_go_on(place):
     assert sum(name.endswith(".txt") and "-motion" in name for name in crashes) == 1
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_no_output_tells_the_account_of_whoever_ran_it(tmp_path, monkeypatch, processes):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "jdoe")
+    server = Server(tmp_path)
+    place = Place(tmp_path, quick_steps.dataset(tmp_path / "bids", ("01",)), server)
+    damage(place, "01")
+    ended = place.call("none", 0, "--ignore", "t1w", "--nprocs", processes)
+    server.close()
+    assert ended.code == 1
+    assert len(list((place.out / "logs").glob("crash-*-motion-*.txt"))) == 1
+    for path in place.out.rglob("*"):
+        assert "jdoe" not in path.name
+        assert not path.is_file() or b"jdoe" not in path.read_bytes()
+
+
 def test_the_first_crash_stops_the_others_if_asked_to(place):
     damage(place, "01")
     ended = place.call("none", 0, "--stop-on-first-crash")

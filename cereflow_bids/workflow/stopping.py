@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from nipype.interfaces.base import SimpleInterface
 
 from cereflow_bids.bids.status import UNFINISHED, read_status, write_status
+from cereflow_bids.workflow import crashes as _nameless  # noqa: F401
 from cereflow_bids.workflow.monitor import measuring
 from cereflow_bids.workflow.resume import remove_outputs
 from cereflow_bids.workflow.settings import Settings
