@@ -135,6 +135,25 @@ def test_a_brain_that_no_two_volumes_share_is_an_error(dataset, tmp_path, monkey
         steps.reference(run, Science(), tmp_path, series=moved["series"])
 
 
+@pytest.mark.parametrize(
+    ("slices", "told"), [(3, "could not be registered"), (8, "registered rigidly")]
+)
+def test_a_separate_m0_of_few_slices_is_not_said_to_be_registered(
+    dataset, tmp_path, monkeypatch, slices, told
+):
+    dataset.add("thin", SEVERAL, order=(0, 1, 2, 3), PostLabelingDelay=[1.75] * 4)
+    folder = dataset.bids / "sub-thin" / "perf"
+    for path in folder.glob("*.nii.gz"):
+        image = nib.load(path)
+        slab = image.get_fdata(dtype=np.float32)[:, :, 20 : 20 + slices]
+        nib.save(nib.Nifti1Image(slab, image.affine), path)
+    everywhere = SimpleNamespace(mask=np.ones(slab.shape[:3], bool), note="")
+    monkeypatch.setattr(masks, "brain_mask", lambda *_image, **_threads: everywhere)
+    ((run,), _) = select_runs(open_dataset(dataset.bids), Selection(("thin",)))
+    found = steps.reference(run, Science(), tmp_path, series=str(run.asl))
+    assert told in json.loads(Path(found["notes"]).read_text())[0]
+
+
 def test_one_pair_is_left_beside_an_empty_one_and_m0_has_holes(dataset, tmp_path):
     hole = np.s_[24:28, 30:32, 12]
     true = nib.load(dataset.phantoms / ONE / "sub-01/perf/sub-01_asl.nii.gz").get_fdata()[hole]

@@ -64,7 +64,7 @@ def _m0_image(
 def _separate_m0(
     run: AslRun, science: Science, volumes: NDArray[Any], affine: NDArray[Any]
 ) -> tuple[NDArray[Any], list[str]]:
-    from cereflow_bids.imaging.registration import register
+    from cereflow_bids.imaging.registration import is_found, register
     from cereflow_bids.imaging.resampling import resample
     from cereflow_bids.quantification.m0_series import mean_m0
 
@@ -84,11 +84,18 @@ def _separate_m0(
     if same_grid and len(control) < 2:
         return mean, ["The M0 image lies on the grid of the series and was not moved."]
     target = _mean(volumes, control or run.volumes("deltam") or run.volumes("label"))
+    start = np.eye(4)
     world = register(
-        target, affine, mean, m0_affine, transform="Rigid", initial=np.eye(4), seed=science.seed
+        target, affine, mean, m0_affine, transform="Rigid", initial=start, seed=science.seed
     )
-    moved = resample(mean, m0_affine, shape, affine, world=world)
-    return moved, ["The M0 image was registered rigidly to the series."]
+    note = "The M0 image was registered rigidly to the series."
+    if not is_found(world, start):
+        world = start
+        note = (
+            "The M0 image could not be registered to the series, for it has too few slices or too "
+            "little contrast: it was taken to lie where its header says."
+        )
+    return resample(mean, m0_affine, shape, affine, world=world), [note]
 
 
 def _reference_image(
