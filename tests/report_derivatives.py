@@ -8,6 +8,7 @@ import pandas as pd
 
 from cereflow_bids.bids import status
 from cereflow_bids.bids.derivatives import DerivativeWriter
+from cereflow_bids.regions.atlas import GYRAL, TERRITORIES
 from cereflow_bids.regions.statistics import without_numbers
 from cereflow_bids.resources import RESOURCES
 
@@ -59,6 +60,15 @@ def ellipsoid() -> np.ndarray:
     centre = np.array(SHAPE) / 2
     radius = centre - 1.5
     return (((grid.T - centre) / radius) ** 2).sum(-1).T < 1
+
+
+def atlas_labels() -> dict[str, np.ndarray]:
+    """Return labels by atlas: a gyrus in front and one behind, on each side, and its artery."""
+    left = np.indices(SHAPE)[0] < SHAPE[0] // 2
+    front = np.indices(SHAPE)[1] > SHAPE[1] // 2
+    gyral = np.where(front, 3, 25) + np.where(left, 1000, 2000)
+    fed = np.where(front, 1, 5) + np.where(left, 0, 1)
+    return {GYRAL: ellipsoid() * gyral, TERRITORIES: ellipsoid() * fed}
 
 
 def region_table(cbf: float = 50.0) -> pd.DataFrame:
@@ -166,6 +176,8 @@ def write_run(
     writer.write_image("aslref", run, reference, AFFINE, sidecar=plain)
     writer.write_image("brain_mask", run, mask.astype(np.uint8), AFFINE, sidecar=plain)
     writer.write_image("gm_probability", run, grey, AFFINE, sidecar=plain)
+    for atlas, labels in atlas_labels().items():
+        writer.write_image("atlas_labels", run, labels, AFFINE, sidecar=plain, atlas=atlas)
     measures = quality if refused else {"gm_mean_cbf": cbf, **quality}
     writer.write_table("quality", run, quality_table(**measures))
     writer.write_table("confounds", run, confounds_table(moved))

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import jinja2
+import matplotlib.image
 import pandas as pd
 import pypdf
 import pytest
@@ -31,7 +32,7 @@ from cereflow_bids.report.banner import MEASURES, banner, quality_rows
 from cereflow_bids.report.parameters import parameter_rows
 from cereflow_bids.report.participant import build_participant_report
 from cereflow_bids.report.region_table import flagged_pairs, region_groups
-from cereflow_bids.report.rendering import TEMPLATES
+from cereflow_bids.report.rendering import TEMPLATES, data_uri
 from cereflow_bids.report.runs import RunRecord, read_run
 
 RUN = "sub-01_ses-1"
@@ -118,7 +119,7 @@ def test_html_stands_alone(built: tuple[Path, str, str]) -> None:
     """No file, no server, no script: every picture is inside the page."""
     _, html, _ = built
     sources = re.findall(r"(?:src|href)=\"([^\"]{0,40})", html)
-    assert sum(source.startswith("data:image/png;base64,") for source in sources) == 3
+    assert sum(source.startswith("data:image/png;base64,") for source in sources) == 4
     assert all(source.startswith(("data:", "#")) for source in sources)
     assert "<script" not in html
     assert "url(" not in html
@@ -159,7 +160,7 @@ def test_same_derivatives_same_bytes(built: tuple[Path, str, str], tmp_path: Pat
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=environment)
     names = ["sub-01.html", "sub-01.pdf"]
     names += [f"sub-01/figures/{p.name}" for p in (out / "sub-01" / "figures").iterdir()]
-    assert len(names) == 5
+    assert len(names) == 6
     assert [n for n in names if (out / n).read_bytes() != (tmp_path / n).read_bytes()] == []
 
 
@@ -185,11 +186,28 @@ def test_withheld_regions_are_a_sentence_and_no_table(tmp_path: Path) -> None:
     page = html.read_text(encoding="utf-8")
     text = visible(page)
     assert f"well enough to say what lies in which region: {why}." in text
+    assert f"Regional values are withheld ({why}): regions and territories may" in text
     assert "precuneus" not in text
     assert 'class="regions"' not in page
     assert "52.0" in text  # grey matter stands
     assert "there are no regional values" in text_of(pdf)
     assert banner(read_run(DerivativeWriter(tmp_path), RUN)).level == "amber"
+
+
+def test_atlases_are_drawn_in_both_reports(built: tuple[Path, str, str]) -> None:
+    out, page, text = built
+    picture = (out / "sub-01" / "figures" / f"{RUN}_desc-atlas_aslref.png").read_bytes()
+    assert data_uri(picture) in page
+    height, width = matplotlib.image.imread(io.BytesIO(picture)).shape[:2]
+    sizes = [
+        (image.image.size)
+        for sheet in pypdf.PdfReader(out / "sub-01.pdf").pages
+        for image in sheet.images
+    ]
+    assert (width, height) in sizes
+    for words in (visible(page), text):
+        assert "Upper row: outlines of the gyral atlas" in words
+        assert "Regional values are withheld (" not in words
 
 
 def test_failed_run_beside_a_good_one(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 import doctest
 import io
 
+import matplotlib.colors
 import matplotlib.image
 import nibabel as nib
 import numpy as np
 import pytest
-from report_derivatives import AFFINE, SHAPE, confounds_table, ellipsoid
+from report_derivatives import AFFINE, SHAPE, atlas_labels, confounds_table, ellipsoid
 
 from cereflow_bids.errors import InputError
-from cereflow_bids.report import mosaic, parameters, planes
+from cereflow_bids.regions.atlas import GYRAL, TERRITORIES, packaged_atlas
+from cereflow_bids.report import atlas_figure, mosaic, parameters, planes
+from cereflow_bids.report.atlas_figure import AtlasLabels, atlas_overview
 from cereflow_bids.report.figures import cbf_mosaic, motion_plot, registration_overview
 from cereflow_bids.report.planes import brain_planes, to_ras
 
@@ -153,6 +156,91 @@ def test_outlines_are_drawn() -> None:
     assert not amber.any()
 
 
+NAMES = packaged_atlas(TERRITORIES).regions()
+
+
+def atlas_picture(**changes: np.ndarray) -> np.ndarray:
+    made = atlas_labels()
+    labels = {"gyral": made[GYRAL], "territories": made[TERRITORIES], **changes}
+    mask = ellipsoid()
+    return decoded(atlas_overview(mask * 9.0, mask, AtlasLabels(names=NAMES, **labels), AFFINE))
+
+
+def seen(picture: np.ndarray, colour: str) -> np.ndarray:
+    """Tell where the picture has the colour, as it is or laid over a bright brain."""
+    wanted = np.array(matplotlib.colors.to_rgb(colour))
+    tint = 0.55 * wanted + 0.45
+    return np.any([np.abs(picture - c).max(axis=-1) < 0.06 for c in (wanted, tint)], axis=0)
+
+
+def test_atlas_rows_are_outlines_and_territories() -> None:
+    """A territory that is in front on the right is there in the lower row, left in the image."""
+    shape = np.array(SHAPE)
+    right_front = np.zeros(SHAPE, dtype=int)
+    right_front[shape[0] // 2 :, shape[1] // 2 :] = 4  # middle cerebral artery, R
+    picture = atlas_picture(territories=right_front * ellipsoid())[60:]
+    lines = seen(picture, atlas_figure.GYRAL_COLOUR)
+    fed = seen(picture, atlas_figure.TERRITORY_COLOURS[1])
+    middle = picture.shape[0] // 2
+    assert lines[:middle].sum() > 500
+    assert not lines[middle:].any()
+    assert not fed[:middle].any()
+    tile = fed[middle:, : picture.shape[1] // 6]  # the first axial plane
+    rows, columns = np.nonzero(tile)
+    assert len(rows) > 500
+    assert columns.max() <= tile.shape[1] // 2
+    assert rows.max() <= tile.shape[0] * 0.6
+    none = atlas_picture(gyral=np.zeros(SHAPE, int), territories=np.zeros(SHAPE, int))[60:]
+    assert not seen(none, atlas_figure.GYRAL_COLOUR).any()
+    assert not seen(none, atlas_figure.TERRITORY_COLOURS[1]).any()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_single_slice_has_an_atlas_picture(axis: int) -> None:
+    middle = [SHAPE[axis] // 2 + 2]
+    made = {name: array.take(middle, axis=axis) for name, array in atlas_labels().items()}
+    mask = ellipsoid().take(middle, axis=axis)
+    labels = AtlasLabels(made[GYRAL], made[TERRITORIES], NAMES)
+    picture = decoded(atlas_overview(mask * 9.0, mask, labels, AFFINE))[60:]
+    assert seen(picture, atlas_figure.GYRAL_COLOUR).sum() > 100
+    assert seen(picture, atlas_figure.TERRITORY_COLOURS[0]).sum() > 100
+
+
+def test_outlines_lie_on_the_sides_of_voxels() -> None:
+    tile = np.zeros((4, 5), dtype=int)
+    tile[1:3, 2:4] = 7
+    edges = atlas_figure.label_edges(tile)
+    assert len(edges) == 8
+    assert edges.min(axis=(0, 1)).tolist() == [1.5, 0.5]
+    assert edges.max(axis=(0, 1)).tolist() == [3.5, 2.5]
+    assert np.allclose(np.abs(np.diff(edges, axis=1)).sum(axis=-1), 1)
+
+
+# Machado 2009, doi:10.1109/TVCG.2009.113: complete loss of one kind of cone, on linear RGB.
+BLINDNESS = {
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+               [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+               [-0.011820, 0.042940, 0.968881]],
+    "tritan": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+               [0.004733, 0.691367, 0.303900]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["none", *BLINDNESS])
+def test_territories_stay_apart_without_one_kind_of_cone(kind: str) -> None:
+    """Laid over grey tissue, any two differ by more than 12 in CIE Lab (2 is just noticeable)."""
+    colours = np.array([matplotlib.colors.to_rgb(c) for c in atlas_figure.TERRITORY_COLOURS])
+    over_grey = 0.55 * colours + 0.45 * 0.6
+    linear = over_grey**2.2 @ np.array(BLINDNESS.get(kind, np.eye(3))).T
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722],
+                       [0.0193, 0.1192, 0.9505]])  # fmt: skip
+    x, y, z = np.cbrt(linear.clip(0, 1) @ to_xyz.T / to_xyz.sum(axis=1)).T
+    lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+    apart = np.linalg.norm(lab[:, None] - lab, axis=-1)[np.triu_indices(len(lab), 1)]
+    assert apart.min() > 12, (kind, apart.round(1))
+
+
 def test_empty_mask_and_absent_motion_are_told() -> None:
     with pytest.raises(InputError, match="mask is empty"):
         cbf_mosaic(np.zeros(SHAPE), np.zeros(SHAPE), AFFINE, title="")
@@ -160,7 +248,7 @@ def test_empty_mask_and_absent_motion_are_told() -> None:
         motion_plot(confounds_table(moved=False))
 
 
-@pytest.mark.parametrize("module", [planes, parameters])
+@pytest.mark.parametrize("module", [planes, parameters, atlas_figure])
 def test_examples_in_docstrings(module: object) -> None:
     result = doctest.testmod(module, extraglobs={"np": np})
     assert result.attempted

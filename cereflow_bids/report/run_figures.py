@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from cereflow_bids.bids.derivatives import DerivativeWriter
 from cereflow_bids.errors import InputError
+from cereflow_bids.regions.atlas import GYRAL, TERRITORIES, packaged_atlas
+from cereflow_bids.report.atlas_figure import AtlasLabels, atlas_overview
 from cereflow_bids.report.figures import cbf_mosaic, motion_plot, registration_overview
 from cereflow_bids.report.mosaic import UNDEFINED, Scale, axial_mosaic
 from cereflow_bids.report.runs import REDO, RunRecord
@@ -36,7 +38,8 @@ def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, b
     -------
     dict
         PNG bytes by ``cbf`` (absolute or relative map), ``registration``, ``att`` of several
-        delays, ``abv`` where arteries were sought and, where motion was estimated, ``motion``.
+        delays, ``abv`` where arteries were sought, ``atlas`` and, where motion was estimated,
+        ``motion``.
     """
     run = record.run
     mask, affine = load_image(writer, "brain_mask", run)
@@ -66,6 +69,8 @@ def draw_run_figures(writer: DerivativeWriter, record: RunRecord) -> dict[str, b
     grey, _ = load_image(writer, "gm_probability", run)
     figures["registration"] = registration_overview(reference, mask, grey, affine)
     writer.write_bytes("figure_registration", figures["registration"], run=run)
+    figures["atlas"] = atlas_overview(reference, mask, _atlas_labels(writer, run), affine)
+    writer.write_bytes("figure_atlas", figures["atlas"], run=run)
     if record.confounds is not None and motion_estimated(record.confounds):
         figures["motion"] = motion_plot(record.confounds)
         writer.write_bytes("figure_motion", figures["motion"], run=run)
@@ -89,15 +94,22 @@ def _arteries(
     return picture
 
 
+def _atlas_labels(writer: DerivativeWriter, run: str) -> AtlasLabels:
+    gyral, territories = (
+        load_image(writer, "atlas_labels", run, atlas=atlas)[0] for atlas in (GYRAL, TERRITORIES)
+    )
+    return AtlasLabels(gyral, territories, packaged_atlas(TERRITORIES).regions())
+
+
 def motion_estimated(confounds: "pd.DataFrame") -> bool:
     """Tell whether any volume has a motion estimate."""
     return any(math.isfinite(value) for value in confounds["trans_x"])
 
 
 def load_image(
-    writer: DerivativeWriter, key: str, run: str
+    writer: DerivativeWriter, key: str, run: str, *, atlas: str = ""
 ) -> tuple[npt.NDArray[np.generic], npt.NDArray[Any]]:
-    """Return data and affine of an image of a run.
+    """Return data and affine of an image of a run; of one atlas where there are several.
 
     Raises
     ------
@@ -106,7 +118,7 @@ def load_image(
     """
     import nibabel as nib
 
-    path = writer.path(key, run=run)
+    path = writer.path(key, run=run, atlas=atlas)
     if not path.is_file():
         raise InputError("the image is missing.", where=path.name, fix=REDO)
     image = nib.load(path)
