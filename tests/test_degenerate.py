@@ -63,6 +63,13 @@ class Dataset:
         if m0.is_file():
             m0.write_text(m0.read_text().replace("sub-01", f"sub-{label}"))
 
+    def thin(self, label, slices):
+        """Leave a slab of so many slices of a copy."""
+        for path in (self.bids / f"sub-{label}" / "perf").glob("*.nii.gz"):
+            image = nib.load(path)
+            slab = image.get_fdata(dtype=np.float32)[:, :, 20 : 20 + slices]
+            nib.save(nib.Nifti1Image(slab, image.affine), path)
+
 
 @pytest.fixture
 def dataset(data_dir, tmp_path):
@@ -91,6 +98,23 @@ def test_what_cannot_be_processed_fails_with_a_reason_and_a_way_out(dataset, tmp
         assert states[label].fix
     assert not list(out.rglob("*cbf.nii.gz"))
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_single_slice_has_its_maps_and_its_report(dataset, tmp_path):
+    """Seen from the side it is a line; and nothing tells of its motion, which is not 0."""
+    dataset.add("slice", order=(0, 1, 2, 1, 2), TotalAcquiredPairs=2)
+    dataset.thin("slice", 1)
+    out = tmp_path / "out"
+    words = [str(dataset.bids), str(out), "participant", "-w", str(tmp_path / "work")]
+    assert main([*words, "--nprocs", "1", "--skip-bids-validation"]) == 0
+    assert (out / "sub-slice.html").stat().st_size > 50_000
+    (cbf,) = (out / "sub-slice").rglob("sub-slice_cbf.json")
+    notes = json.loads(cbf.read_text())["Notes"]
+    assert any("Motion correction skipped: too few slices" in note for note in notes)
+    (table,) = (out / "sub-slice").rglob("*_desc-confounds_timeseries.tsv")
+    header, *rows = [line.split("\t") for line in table.read_text().splitlines()]
+    assert len(rows) == 5
+    assert {row[header.index("framewise_displacement")] for row in rows} == {"n/a"}
 
 
 def processed(dataset, label, folder, phantom=ONE, **choices):
@@ -142,12 +166,8 @@ def test_a_separate_m0_of_few_slices_is_not_said_to_be_registered(
     dataset, tmp_path, monkeypatch, slices, told
 ):
     dataset.add("thin", SEVERAL, order=(0, 1, 2, 3), PostLabelingDelay=[1.75] * 4)
-    folder = dataset.bids / "sub-thin" / "perf"
-    for path in folder.glob("*.nii.gz"):
-        image = nib.load(path)
-        slab = image.get_fdata(dtype=np.float32)[:, :, 20 : 20 + slices]
-        nib.save(nib.Nifti1Image(slab, image.affine), path)
-    everywhere = SimpleNamespace(mask=np.ones(slab.shape[:3], bool), note="")
+    dataset.thin("thin", slices)
+    everywhere = SimpleNamespace(mask=np.ones((56, 66, slices), bool), note="")
     monkeypatch.setattr(masks, "brain_mask", lambda *_image, **_threads: everywhere)
     ((run,), _) = select_runs(open_dataset(dataset.bids), Selection(("thin",)))
     found = steps.reference(run, Science(), tmp_path, series=str(run.asl))

@@ -241,6 +241,24 @@ def test_territories_stay_apart_without_one_kind_of_cone(kind: str) -> None:
     assert apart.min() > 12, (kind, apart.round(1))
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("slices", [1, 2, 3])
+def test_thin_slabs_have_their_pictures(slices: int, axis: int) -> None:
+    """Whichever way they lie; of a single slice there is nothing to see from the side."""
+    half = ellipsoid() & (np.indices(SHAPE).sum(axis=0) > sum(SHAPE) / 2)
+    mask, grey = (array.take(range(6, 6 + slices), axis=axis) for array in (ellipsoid(), half))
+    scale = mosaic.Scale("%", 0.0, 3.0, below=mosaic.UNDEFINED, undefined=mosaic.UNDEFINED)
+    change = mosaic.Scale("%", -50.0, 50.0, middle=0.0, colours="coolwarm")
+    for shown in (scale, change):
+        decoded(mosaic.axial_mosaic(mask * 1.0, mask, AFFINE, title="t", scale=shown))
+    decoded(cbf_mosaic(mask * 60.0, mask, AFFINE, title="CBF"))
+    image = decoded(registration_overview(mask * 9.0 + 1, mask, grey, AFFINE))[60:]
+    cyan = (image[..., 2] > 0.9) & (image[..., 0] < 0.4)
+    amber = (image[..., 0] > 0.9) & (image[..., 2] < 0.2)
+    assert cyan.sum() > 100
+    assert amber.sum() > 20
+
+
 def test_empty_mask_and_absent_motion_are_told() -> None:
     with pytest.raises(InputError, match="mask is empty"):
         cbf_mosaic(np.zeros(SHAPE), np.zeros(SHAPE), AFFINE, title="")

@@ -85,10 +85,7 @@ def registration_overview(
     brain, reference, grey = cropped(mask, aslref, affine, gm_probability)
     inside = reference.data[brain.data > 0.5]
     limits = (0.0, float(np.percentile(inside, 99.0)) or 1.0)
-    plan = [("axial", index) for index in brain_planes(brain.data, "axial", 12)]
-    for plane in ("coronal", "sagittal"):
-        # The outermost of five planes touch the edge of the brain and show nothing.
-        plan += [(plane, index) for index in brain_planes(brain.data, plane, 5)[1:4]]
+    plan = _planned(brain.data)
     panels = [Panel(plane, index, pixel_size(reference, plane)) for plane, index in plan]
     figure, axes = dark_figure(panels, reference, COLUMNS)
     for ax, (plane, index) in zip(axes, plan, strict=True):
@@ -136,6 +133,20 @@ def motion_plot(confounds: "pd.DataFrame") -> bytes:
     grid[2].set_xlabel("Volume")
     grid[2].xaxis.get_major_locator().set_params(integer=True)
     return png_bytes(figure)
+
+
+def _planned(brain: Numbers) -> list[tuple[str, int]]:
+    """Return the planes to show; of a single slice there is nothing to see from the side."""
+    plan = []
+    for plane in ("axial", "coronal", "sagittal"):
+        if min(plane_of(brain, plane, 0).shape) < 2:
+            continue
+        indices = brain_planes(brain, plane, 12 if plane == "axial" else 5)
+        if plane != "axial" and len(indices) > 2:
+            # The outermost of five planes touch the edge of the brain and show nothing.
+            indices = indices[1:4]
+        plan += [(plane, index) for index in indices]
+    return plan
 
 
 def _outlined(
