@@ -15,6 +15,7 @@ from cereflow_bids.quality.measures import framewise_displacement, rigid_paramet
 
 AFFINE = np.array([[-3.0, 0, 0, 40], [0, 3, 0, -50], [0, 0, 4, -30], [0, 0, 0, 1]])
 SHAPE = (28, 32, 18)
+CENTRE = AFFINE[:3, :3] @ [13.5, 15.5, 8.5] + AFFINE[:3, 3]
 
 
 def rigid(translation, degrees):
@@ -100,7 +101,7 @@ def test_motion_is_found_within_type_and_undone(head):
     assert motion.estimated
     relative = motion.matrices[3] @ np.linalg.inv(motion.matrices[1])
     assert_allclose(relative[:3, 3], moved[:3, 3], atol=0.35)
-    displacement = framewise_displacement(motion.matrices, types)
+    displacement = framewise_displacement(motion.matrices, types, CENTRE)
     assert np.isnan(displacement[[0, 1, 2]]).all()
     assert displacement[3] > 1.5
     assert np.nanmax(displacement[[4, 6]]) < 0.5
@@ -196,8 +197,13 @@ def test_a_volume_that_cannot_be_aligned_has_no_motion_rather_than_none(head, em
     assert np.array_equal(realign(series, AFFINE, motion)[..., 4], series[..., 4])
 
 
-@given(st.tuples(*[st.floats(-20, 20)] * 3), st.floats(-80, 80))
-def test_rigid_parameters_are_read_back(translation, degrees):
-    values = rigid_parameters(rigid(translation, degrees)[None])[0]
+POINTS = st.tuples(*[st.floats(-20, 20)] * 3)
+
+
+@given(POINTS, st.floats(-80, 80), POINTS)
+def test_rigid_parameters_are_read_back(translation, degrees, centre):
+    to_centre = rigid(centre, 0)
+    about = to_centre @ rigid(translation, degrees) @ np.linalg.inv(to_centre)
+    values = rigid_parameters(about[None], centre)[0]
     assert_allclose(values[:3], translation, atol=1e-9)
     assert_allclose(values[3:], (0, 0, np.deg2rad(degrees)), atol=1e-9)

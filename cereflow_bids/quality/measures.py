@@ -129,7 +129,7 @@ def overlap_coefficient(first: Mask, second: Mask) -> float:
 
 
 def framewise_displacement(
-    matrices: ArrayLike, volume_types: ArrayLike, radius: float = 50.0
+    matrices: ArrayLike, volume_types: ArrayLike, centre: ArrayLike, radius: float = 50.0
 ) -> NDArray[np.float64]:
     """Return each volume's framewise displacement within its type, mm.
 
@@ -140,18 +140,20 @@ def framewise_displacement(
     Parameters
     ----------
     matrices
-        Rigid matrices (n, 4, 4), mm, about the same origin.
+        Rigid matrices (n, 4, 4), mm.
     volume_types
         Type of each volume (n,).
+    centre
+        Middle of the head (3,), mm: that of the sphere.
     radius
         Radius of the sphere, mm.
 
     Returns
     -------
     ndarray
-        (n,), NaN for the first volume of a type and for volumes whose matrix is NaN.
+        (n,), NaN for the first volume of a type, and where its matrix or that before it is NaN.
     """
-    parameters = rigid_parameters(matrices)
+    parameters = rigid_parameters(matrices, centre)
     types = np.asarray(volume_types)
     displacement = np.full(types.size, np.nan)
     for kind in np.unique(types):
@@ -161,13 +163,18 @@ def framewise_displacement(
     return displacement
 
 
-def rigid_parameters(matrices: ArrayLike) -> NDArray[np.float64]:
+def rigid_parameters(matrices: ArrayLike, centre: ArrayLike) -> NDArray[np.float64]:
     """Return translations (mm) and rotations (rad, about x, y, z; R = Rz·Ry·Rx).
+
+    Translations are those of the centre. About another point, such as the origin of the scanner,
+    a turn would shift it besides, the more the farther it lies away.
 
     Parameters
     ----------
     matrices
-        Rigid matrices (n, 4, 4).
+        Rigid matrices (n, 4, 4), mm.
+    centre
+        The point about which rotations are (3,), mm.
 
     Returns
     -------
@@ -178,4 +185,6 @@ def rigid_parameters(matrices: ArrayLike) -> NDArray[np.float64]:
     rot_y = np.arcsin(np.clip(-m[:, 2, 0], -1, 1))
     rot_x = np.arctan2(m[:, 2, 1], m[:, 2, 2])
     rot_z = np.arctan2(m[:, 1, 0], m[:, 0, 0])
-    return np.column_stack([m[:, :3, 3], rot_x, rot_y, rot_z])
+    middle = np.asarray(centre, dtype=np.float64)
+    shifts = m[:, :3, :3] @ middle + m[:, :3, 3] - middle
+    return np.column_stack([shifts, rot_x, rot_y, rot_z])

@@ -66,7 +66,7 @@ def deposit(
     record |= withheld
     parts = _taken_out(record)
     matrices = np.load(paths["matrices"])
-    confounds = confounds_table(run, matrices, record["RejectedVolumes"])
+    confounds = confounds_table(run, matrices, record["RejectedVolumes"], mask=paths["mask"])
     displacement = confounds["framewise_displacement"].to_numpy()
     quality = quality_table(run, paths, displacement, record)
     written = [

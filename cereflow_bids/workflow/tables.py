@@ -80,7 +80,7 @@ def quality_table(
 
 
 def confounds_table(
-    run: AslRun, matrices: np.ndarray, rejected: Sequence[Mapping[str, Any]]
+    run: AslRun, matrices: np.ndarray, rejected: Sequence[Mapping[str, Any]], *, mask: str
 ) -> pd.DataFrame:
     """Return motion and, where it is not in CBF, why not, per volume.
 
@@ -92,12 +92,16 @@ def confounds_table(
         Of motion (n, 4, 4).
     rejected
         ``volumes`` (counted from 0) and the ``reason`` why they are in no mean.
+    mask
+        Path of the brain mask: motion is that of its middle.
     """
     import pandas as pd
 
     columns = list(column_dictionary("confounds"))
-    displacement = m.framewise_displacement(matrices, run.context)
-    table = pd.DataFrame(m.rigid_parameters(matrices), columns=columns[1:7])
+    brain, affine = load(mask)
+    middle = affine[:3, :3] @ np.argwhere(brain > 0.5).mean(axis=0) + affine[:3, 3]
+    displacement = m.framewise_displacement(matrices, run.context, middle)
+    table = pd.DataFrame(m.rigid_parameters(matrices, middle), columns=columns[1:7])
     table.insert(0, columns[0], list(run.context))
     reasons: dict[int, str] = {}
     for one in rejected:
