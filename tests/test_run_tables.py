@@ -1,12 +1,12 @@
-"""Tables of a run: motion is that of the head, and does not depend on where coordinates start."""
+"""Tables of a run: motion is that of the brain, and what is empty spoils no measure."""
 
 import numpy as np
 import pytest
 from asl_run import run_of
 from scipy.spatial.transform import Rotation
 
-from cereflow_bids.workflow.images import save
-from cereflow_bids.workflow.tables import confounds_table
+from cereflow_bids.workflow.images import save, save_json
+from cereflow_bids.workflow.tables import confounds_table, quality_table
 
 SHAPE = (20, 24, 12)
 CONTEXT = ("m0scan", "control", "label", "control", "label")
@@ -52,3 +52,29 @@ def test_motion_is_that_of_the_brain_wherever_the_origin_lies(origin, tmp_path):
     assert displacement[3] == pytest.approx(0.6 + 50 * np.deg2rad(1))
     assert np.isnan(displacement[:3]).all()
     assert displacement[4] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("empty", [(), (3, 4)])
+def test_an_empty_control_does_not_take_the_others_along(empty, tmp_path):
+    """Without M0 the difference is held against the controls."""
+    context = ("control", "label", "control", "control", "label", "label")
+    run = run_of(context, 1.8, SHAPE, M0Type="Absent")
+    series = np.stack([np.full(SHAPE, 200.0 if k == "control" else 198.0) for k in context], -1)
+    series[..., list(empty)] = np.nan
+    brain = np.zeros(SHAPE)
+    brain[4:15, 6:19, 2:9] = 1
+    images = {
+        "series": series, "deltam": np.full(SHAPE, 2.0), "mask": brain, "brain": brain,
+        "gm": brain, "wm": brain,
+    }  # fmt: skip
+    paths = {
+        k: save(data, affine_at((0, 0, 0)), tmp_path / f"{k}.nii") for k, data in images.items()
+    }
+    paths |= {"cbf": "", "m0": ""}
+    paths["registration"] = save_json(
+        {"measures": {}, "withheld": ""}, tmp_path / "registration.json"
+    )
+    rejected = [{"volumes": list(empty), "reason": "empty"}] if empty else []
+    record = {"Findings": [], "RejectedVolumes": rejected, "Acquisition": {"NumberOfPairs": 3}}
+    table = quality_table(run, paths, np.full(len(context), np.nan), record)
+    assert table["mean_deltam_percent"][0] == pytest.approx(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,22 @@ def load_labels(path: str | Path) -> tuple[NDArray[np.int32], NDArray[np.float64
 
     image: Any = nib.load(path)
     return np.asarray(image.dataobj).astype(np.int32), image.affine
+
+
+def mean_volume(volumes: NDArray[Any], index: Sequence[int]) -> NDArray[Any]:
+    """Return the mean of some volumes, 0 where one of them did not image the place.
+
+    Empty volumes do not count, unless there is no other.
+
+    Parameters
+    ----------
+    volumes
+        (x, y, z, n), NaN where nothing was imaged.
+    index
+        Which.
+    """
+    imaged = [k for k in index if np.isfinite(volumes[..., k]).mean() > 0.5]
+    return np.nan_to_num(volumes[..., imaged or list(index)].mean(axis=-1))
 
 
 def save(data: ArrayLike, affine: ArrayLike, path: Path) -> str:

@@ -16,7 +16,7 @@ from cereflow_bids.quality import measures as m
 from cereflow_bids.quality.flags import WITHHELD, raised_flags
 from cereflow_bids.quantification.differences import find_differences
 from cereflow_bids.quantification.tissues import Tissues
-from cereflow_bids.workflow.images import load, load_mask
+from cereflow_bids.workflow.images import load, load_mask, mean_volume
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,7 +187,7 @@ def _deltam_percent(run: AslRun, paths: dict[str, str], inside: np.ndarray) -> f
     if paths["m0"]:
         base = load(paths["m0"])[0]
     elif run.volumes("control"):
-        base = load(paths["series"])[0][..., run.volumes("control")].mean(axis=-1)
+        base = mean_volume(load(paths["series"])[0], run.volumes("control"))
     else:
         return float("nan")
     return m.deltam_percent(load(paths["deltam"])[0], base, inside)

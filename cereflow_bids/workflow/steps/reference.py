@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cereflow_bids.bids.run import AslRun
 from cereflow_bids.errors import InputError
 from cereflow_bids.quantification.science import Science
-from cereflow_bids.workflow.images import load, load_input, save, save_json
+from cereflow_bids.workflow.images import load, load_input, mean_volume, save, save_json
 
 
 def reference(
@@ -55,9 +55,9 @@ def _m0_image(
     if run.calibration.m0_file is not None:
         return _separate_m0(run, science, volumes, affine)
     if included:
-        return _mean(volumes, included), []
+        return mean_volume(volumes, included), []
     if run.calibration.source == "control":
-        return _mean(volumes, run.volumes("control")), []
+        return mean_volume(volumes, run.volumes("control")), []
     return None, []
 
 
@@ -83,7 +83,7 @@ def _separate_m0(
     control = run.volumes("control")
     if same_grid and len(control) < 2:
         return mean, ["The M0 image lies on the grid of the series and was not moved."]
-    target = _mean(volumes, control or run.volumes("deltam") or run.volumes("label"))
+    target = mean_volume(volumes, control or run.volumes("deltam") or run.volumes("label"))
     start = np.eye(4)
     world = register(
         target, affine, mean, m0_affine, transform="Rigid", initial=start, seed=science.seed
@@ -106,17 +106,8 @@ def _reference_image(
     # Time-encoded volumes may all be labels.
     for kind in ("control", "deltam", "label"):
         if run.volumes(kind):
-            return _mean(volumes, run.volumes(kind)), f"mean {kind} image"
+            return mean_volume(volumes, run.volumes(kind)), f"mean {kind} image"
     raise ValueError(f"{run.stem}: no volume to make a reference from")
-
-
-def _mean(volumes: NDArray[Any], index: list[int]) -> NDArray[Any]:
-    """Return the mean of some volumes, 0 where one of them did not image the place.
-
-    Empty volumes do not count, unless there is no other.
-    """
-    imaged = [k for k in index if np.isfinite(volumes[..., k]).mean() > 0.5]
-    return np.nan_to_num(volumes[..., imaged or index].mean(axis=-1))
 
 
 def _imaged_throughout(run: AslRun, volumes: NDArray[Any]) -> NDArray[np.bool_]:
