@@ -64,16 +64,16 @@ def test_digital_head(slices):
     assert dice(found.mask, truth) > 0.98
 
 
-@pytest.mark.parametrize(("gain", "threads"), [(1, 2), (1, 3), (2.0**20, 1)])
-def test_mask_depends_on_nothing_but_the_image(slab, gain, threads):
+def test_mask_depends_on_nothing_but_the_image(slab):
     """To the voxel; a power of 2 leaves the digits of the image as they are."""
     image, affine, _ = slab
     np.random.seed(1)  # noqa: NPY002 the global state is what must not matter
     first = brain_mask(image, affine)
     np.random.seed(2)  # noqa: NPY002
-    second = brain_mask(image * gain, affine, threads=threads)
-    assert second.note == first.note
-    np.testing.assert_array_equal(second.mask, first.mask)
+    for gain, threads in ((1, 3), (2.0**20, 2)):
+        other = brain_mask(image * gain, affine, threads=threads)
+        assert other.note == first.note
+        np.testing.assert_array_equal(other.mask, first.mask)
 
 
 def moved(image, affine):
