@@ -118,6 +118,7 @@ def quality_table(**changes: Any) -> pd.DataFrame:
         "mask_coverage": 0.97,
         "mask_dice": 0.95,
         "mask_overlap_coefficient": 0.97,
+        "inner_contrast": 0.11,
         "t1w_spread": np.nan,
         "t1w_overlap": np.nan,
         "t1w_sides": np.nan,

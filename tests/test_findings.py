@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from asl_run import halves, run_of
 
-from cereflow_bids.quality.flags import ALARMS, FOUND, WITHHELD, meaning, raised_flags
+from cereflow_bids.imaging.masks import LEAST_INNER_CONTRAST
+from cereflow_bids.quality.flags import ALARMS, FOUND, WITHHELD, limits, meaning, raised_flags
 from cereflow_bids.quantification.quantify import quantify
 from cereflow_bids.quantification.science import Science
 from cereflow_bids.quantification.tissues import Tissues
@@ -123,17 +124,17 @@ def test_findings_are_flags_with_a_meaning_and_make_the_banner_red():
     assert not set(FOUND) & {alarm.name for alarm in ALARMS}
 
 
-def test_a_finding_reaches_the_quality_table(tmp_path):
-    series = series_of(ONE_DELAY)
-    series[..., [3, 4]] = series[..., [4, 3]]
-    result = judged(ONE_DELAY, series)
+def table_of(folder, result, series, *, mask=MASK, voxel=1.0):
+    """Return the quality table of a result; the M0 volume is the reference image, too."""
     images = {"cbf": result.cbf, "deltam": result.deltam, "series": series, "m0": series[..., 0]}
-    images |= {"mask": MASK, "brain": MASK, "gm": TISSUES.gm, "wm": TISSUES.wm}
+    images |= {"aslref": series[..., 0], "mask": mask, "brain": mask}
+    images |= {"gm": TISSUES.gm, "wm": TISSUES.wm}
+    grid = np.diag([voxel, voxel, voxel, 1.0])
     paths = {
-        name: save(np.asarray(image, np.float32), np.eye(4), tmp_path / f"{name}.nii")
+        name: save(np.asarray(image, np.float32), grid, folder / f"{name}.nii")
         for name, image in images.items()
     }
-    paths["registration"] = str(tmp_path / "registration.json")
+    paths["registration"] = str(folder / "registration.json")
     registration = {"measures": {"t1w_spread": 1.5}, "withheld": "starts ended 9 mm apart"}
     Path(paths["registration"]).write_text(json.dumps(registration), encoding="utf-8")
     record = {
@@ -143,7 +144,35 @@ def test_a_finding_reaches_the_quality_table(tmp_path):
     }
     run = run_of(ONE_DELAY, 1.8, SHAPE)
     table = quality_table(run, paths, np.full(9, np.nan), record)
-    assert {"swapped_pairs", WITHHELD} <= set(table["flags"].item().split(";"))
+    return table, set(table["flags"].item().split(";"))
+
+
+def test_a_finding_reaches_the_quality_table(tmp_path):
+    series = series_of(ONE_DELAY)
+    series[..., [3, 4]] = series[..., [4, 3]]
+    table, flags = table_of(tmp_path, judged(ONE_DELAY, series), series)
+    assert {"swapped_pairs", WITHHELD} <= flags
     assert table["t1w_spread"].item() == 1.5
     assert np.isnan(table["t1w_overlap"].item())
     assert np.isfinite(table["temporal_snr"].item())
+
+
+def test_a_uniform_inside_is_flagged_and_a_small_one_is_unknown(tmp_path):
+    series = series_of(ONE_DELAY)
+    result = judged(ONE_DELAY, series)
+    mask = np.pad(np.ones((10, 8, 8), bool), ((1, 1), (1, 1), (0, 0)))
+    table, flags = table_of(tmp_path, result, series, mask=mask, voxel=5.0)
+    assert 0 < table["inner_contrast"].item() < LEAST_INNER_CONTRAST
+    assert "possible_phantom" in flags
+    blocks = (np.indices(SHAPE) // 2 % 2).sum(axis=0) % 2  # of 1 cm
+    tissue = series * (1 + 0.4 * blocks)[..., None]
+    table, flags = table_of(tmp_path, result, tissue, mask=mask, voxel=5.0)
+    assert table["inner_contrast"].item() > LEAST_INNER_CONTRAST
+    assert "possible_phantom" not in flags
+    table, flags = table_of(tmp_path, result, series, mask=mask)
+    assert np.isnan(table["inner_contrast"].item())
+    assert not any("phantom" in flag or "inner" in flag for flag in flags)
+
+
+def test_note_and_flag_of_a_phantom_have_one_limit():
+    assert limits("inner_contrast")[0] == LEAST_INNER_CONTRAST

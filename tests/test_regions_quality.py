@@ -136,6 +136,9 @@ def test_what_cannot_be_computed_is_unknown():
         ),
         ({"wm_mean_cbf": float("nan"), "mask_coverage": float("nan")}, []),
         ({"mask_dice": 0.8}, ["mask_overlap"]),
+        ({"inner_contrast": 0.02}, ["possible_phantom"]),
+        ({"inner_contrast": 0.04}, []),
+        ({"inner_contrast": float("nan")}, []),
     ],
 )
 def test_flags(measures, flags):

@@ -232,6 +232,7 @@ def test_failed_run_beside_a_good_one(tmp_path: Path) -> None:
         (("spatial_cov",), {"spatial_cov": 0.8}, "amber"),
         (("spatial_cov",), {"spatial_cov": 1.2}, "red"),
         (("motion", "swapped_order"), {}, "red"),
+        (("possible_phantom",), {"inner_contrast": 0.02}, "red"),
         (("unknown_gm_mean_cbf",), {}, "red"),
     ],
 )

@@ -35,8 +35,9 @@ _LEAST_CONTRAST = 0.80  # chance that a voxel inside is brighter than one outsid
 _LEAST_SMOOTHNESS = 0.95  # Dice of a mask with itself after smoothing by 5 mm
 _LEAST_OVERLAP = 0.80  # of the smaller of two masks with the larger
 _SMOOTHING_MM = 5.0
-# Measured: 4.6 to 4.8 % in simulated heads, 6 to 38 % on scans; 1.9 % in a body with 5 % noise.
-_LEAST_INNER_CONTRAST = 0.025
+LEAST_INNER_CONTRAST = 0.025
+"""Measured: 4.6 to 4.8 % in simulated heads, 6 to 38 % on scans; 1.9 % in a body at 5 % noise."""
+
 _TISSUE_MM, _SHADE_MM, _RIM_MM = 3.0, 20.0, 8.0
 
 
@@ -84,8 +85,8 @@ def brain_mask(reference: ArrayLike, affine: ArrayLike, *, threads: int = 1) -> 
     matrix = np.asarray(affine, dtype=np.float64)
     image = _checked(reference)
     found = _chosen(image, matrix, threads)
-    contrast = _inner_contrast(image, found.mask, _edges(matrix))
-    if not contrast < _LEAST_INNER_CONTRAST:  # NaN: too small a mask to tell
+    contrast = inner_contrast(image, found.mask, matrix)
+    if not contrast < LEAST_INNER_CONTRAST:  # NaN: too small a mask to tell
         return found
     return replace(
         found,
@@ -207,11 +208,27 @@ def _contrast(mask: Mask, ranks: Float) -> float:
     return float((ranks[mask].sum() - inside * (inside + 1) / 2) / (inside * outside))
 
 
-def _inner_contrast(image: Float, mask: Mask, edges: Float) -> float:
+def inner_contrast(reference: ArrayLike, mask: Mask, affine: ArrayLike) -> float:
     """Return the spread of brightness inside a mask once shading and single voxels are averaged.
 
-    It is half the distance of the 16th and 84th percentile, as a share of the local mean.
+    It is half the distance of the 16th and 84th percentile, as a share of the local mean; below
+    `LEAST_INNER_CONTRAST` there may be no brain in the mask, but a phantom.
+
+    Parameters
+    ----------
+    reference
+        Image (x, y, z) of any positive scale. Values below 0 and NaN count as 0.
+    mask
+        Where it is said to be a brain (x, y, z).
+    affine
+        Voxel-to-RAS+ matrix (4, 4), mm; the third axis runs along the body.
+
+    Returns
+    -------
+    float
+        NaN where nothing of the mask lies deep enough to tell.
     """
+    image, edges = _checked(reference), _edges(np.asarray(affine, dtype=np.float64))
     within = depth(mask, edges) > _RIM_MM
     if not within.any():
         return float("nan")

@@ -131,6 +131,14 @@ ALARMS = (
         "outlines before trusting regional values.",
     ),
     Alarm(
+        "possible_phantom",
+        "inner_contrast",
+        "below",
+        0.025,
+        "Inside the brain mask the reference image is uniform (local contrast below {percent} %, "
+        "brains have 4 % and more): this may be a phantom.",
+    ),
+    Alarm(
         "left_right",
         "t1w_sides",
         "below",
@@ -156,9 +164,10 @@ LIMITED = {
 """What the run cannot give, through no mistake of anybody, with its meaning."""
 
 UNKNOWN = "unknown_"
-# No fault of the run: motion is not estimated where there is one average per volume type, and
-# sides cannot be compared where there is no T1w image, or too symmetric a one.
-_MAY_BE_UNKNOWN = ("mean_framewise_displacement", "t1w_sides")
+# No fault of the run: motion is not estimated where there is one average per volume type, sides
+# cannot be compared where there is no T1w image, or too symmetric a one, and a mask of small parts
+# has no inside to look at.
+_MAY_BE_UNKNOWN = ("mean_framewise_displacement", "t1w_sides", "inner_contrast")
 
 
 def raised_flags(measures: Mapping[str, float], found: Sequence[str] = ()) -> list[str]:
@@ -170,8 +179,8 @@ def raised_flags(measures: Mapping[str, float], found: Sequence[str] = ()) -> li
     ----------
     measures
         What should be known of the run. One with an alarm that is NaN all the same raises
-        ``unknown_<measure>``, since its alarm could not be judged; motion and sides may be
-        unknown.
+        ``unknown_<measure>``, since its alarm could not be judged; motion, sides and the
+        contrast inside the mask may be unknown.
     found
         Names of what was found on the way; those of `FOUND` and `LIMITED` are flags.
     """

@@ -101,6 +101,8 @@ MEASURES = (
             typical="lower where the scan is a slab"),
     Measure("mask_overlap_coefficient", "Overlap, of the smaller of both", "%", 0, scale=100,
             typical="near 100, where the scan is a slab, too"),
+    Measure("inner_contrast", "Contrast inside the mask", "%", 1, scale=100,
+            typical="; a phantom has less"),
     Measure("t1w_spread", "T1w registration, spread of starts", "mm", 1,
             typical="above 5 mm the T1w is not used"),
     Measure("t1w_overlap", "Mask in the brain of the T1w", "%", 0, scale=100,
@@ -141,6 +143,7 @@ ADVICE = {
     "vessels in the map; a longer or a further delay would tell.",
     "negative_cbf": "Read regional values with caution; compare with the map.",
     "motion": "Look at the motion plot; consider to repeat the scan.",
+    "possible_phantom": "Look at the reference image below; leave phantoms out of the dataset.",
     "left_right": "Do not tell left from right before it is known which image has its sides "
     "exchanged: look at the affines, and at asymmetries that other images show.",
     WITHHELD: "Use whole-brain values and the map only. A T1w image of the participant in the "
@@ -149,7 +152,7 @@ ADVICE = {
 }
 SEVERE = (
     *("swapped_order", "swapped_pairs", "time_too_short"),
-    *("scale_low", "scale_high", "mask_overlap", "left_right"),
+    *("scale_low", "scale_high", "mask_overlap", "left_right", "possible_phantom"),
 )
 
 

@@ -44,8 +44,8 @@ def quality_table(
     run
         The run.
     paths
-        ``cbf`` (empty where refused), ``deltam``, ``series``, ``m0``, ``mask``, ``gm``, ``wm``,
-        ``brain`` and ``registration`` (what `standard_space` says of it).
+        ``cbf`` (empty where refused), ``deltam``, ``series``, ``m0``, ``aslref``, ``mask``,
+        ``gm``, ``wm``, ``brain`` and ``registration`` (what `standard_space` says of it).
     displacement
         Framewise displacement (n,), mm.
     record
@@ -53,10 +53,13 @@ def quality_table(
     """
     import pandas as pd
 
+    from cereflow_bids.imaging.masks import inner_contrast
+
     mask, affine = load(paths["mask"])
     inside = mask > 0.5
     values = dict.fromkeys(column_dictionary("quality"), float("nan"))
     values |= _mask_measures(inside, load_mask(paths["brain"]), affine)
+    values["inner_contrast"] = inner_contrast(load(paths["aslref"])[0], inside, affine)
     values |= _registration(paths["registration"])["measures"]
     values |= {
         "mean_deltam_percent": _deltam_percent(run, paths, inside),
