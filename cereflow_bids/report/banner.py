@@ -108,7 +108,7 @@ MEASURES = (
     Measure("t1w_overlap", "Mask in the brain of the T1w", "%", 0, scale=100,
             typical="below 80 % the T1w is not used"),
     Measure("t1w_sides", "Left and right as in the T1w", "SD", 1,
-            typical="above 3 the same; below -3 exchanged; between, nobody knows"),
+            typical="; above 3 the same; below -3 exchanged; between, nobody knows"),
     Measure("template_spread", "Template registration, spread of starts", "mm", 1,
             typical=f"above {TRUSTED_SPREAD_MM:g} mm no regional values"),
     Measure("template_disagreement", "M0 and perfusion, placed apart by", "mm", 1,
