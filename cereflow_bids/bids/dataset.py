@@ -195,6 +195,7 @@ def build_run(files: Files, image: BIDSFile, selection: Selection) -> AslRun:
         t1w=anatomy.t1w,
         precomputed=anatomy.precomputed,
         person=read_person(files.root, image.entities["subject"], image.entities.get("session")),
+        shape=shape,
     )
 
 

@@ -224,6 +224,8 @@ class AslRun:
         The T1w image that goes with the run, if there is one and it is not to be ignored.
     precomputed
         Anatomy that is used instead of it.
+    shape
+        Of the image, from its header: how much memory its steps take depends on it.
     """
 
     stem: str
@@ -241,6 +243,7 @@ class AslRun:
     t1w: Path | None = field(default=None, repr=False)
     precomputed: Precomputed | None = None
     person: Person = field(default_factory=Person)
+    shape: tuple[int, ...] = field(default=(), repr=False)
 
     def volumes(self, kind: str) -> list[int]:
         """Return the indices of the volumes of one type."""

@@ -158,7 +158,12 @@ def _add_execution(group: Any) -> None:
         help="cores that one step may use (default: --nprocs, shared by the runs to process)",
     )
     group.add_argument(
-        "--mem-mb", "--mem_mb", type=COUNT, metavar="MB", help="memory for all processes together"
+        "--mem-mb",
+        "--mem_mb",
+        type=COUNT,
+        metavar="MB",
+        help="memory by which it is decided how many steps run at once, from estimates: no hard "
+        "limit. A run that takes more by itself is named and tried all the same",
     )
     group.add_argument(
         "--use-plugin",

@@ -11,6 +11,7 @@ from cereflow_bids.bids.status import Status
 from cereflow_bids.bids.validation import validating
 from cereflow_bids.errors import PendingError
 from cereflow_bids.workflow.execution import run_participants, summarise
+from cereflow_bids.workflow.memory import check_memory
 from cereflow_bids.workflow.plan import Plan, make_plan
 from cereflow_bids.workflow.reactivity_plan import pairs_of
 from cereflow_bids.workflow.settings import Settings
@@ -31,6 +32,9 @@ def run(settings: Settings, *, dry_run: bool = False) -> int:
         plan = make_plan(settings, dry=dry_run)
         for line in found():
             print(f"BIDS validator: {line}", file=sys.stderr)
+    warning = check_memory(plan.todo, settings)
+    if warning:
+        print(warning, file=sys.stderr)
     if dry_run:
         _tell_plan(plan)
         return _expected_code(plan)

@@ -24,13 +24,11 @@ def plugin(settings: Settings) -> tuple[type, dict[str, Any]]:
     if processes == 1:
         return LinearPlugin, {}
     prepare_workers(settings.worker_modules)
-    arguments = {} if chosen is None else chosen.arguments
-    memory = {"memory_gb": settings.mem_mb / 1024} if settings.mem_mb else {}
-    if arguments.get("memory_gb"):
-        memory = {"memory_gb": arguments["memory_gb"]}
+    memory = {} if settings.memory_gb is None else {"memory_gb": settings.memory_gb}
     return ResilientMultiProc, memory | {
         "n_procs": processes,
         "mp_context": "forkserver",
+        # A step that takes more than all that there is runs alone; the user is told before.
         "raise_insufficient": False,
     }
 

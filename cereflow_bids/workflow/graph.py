@@ -12,21 +12,8 @@ from cereflow_bids.bids.run import AslRun
 from cereflow_bids.workflow import interfaces, outcome
 from cereflow_bids.workflow.anatomy import NO_ANATOMY, Anatomy
 from cereflow_bids.workflow.bridges import bridge_paths
+from cereflow_bids.workflow.memory import NEEDS, step_gb
 from cereflow_bids.workflow.settings import Settings
-
-MEMORY_GB = {
-    "anatomy": 1.6,
-    "motion": 1.0,
-    "reference": 1.5,
-    "standard_space": 1.2,
-    "tissue": 1.4,
-    "perfusion": 1.1,
-    "deposit": 1.1,
-    "report": 1.1,
-}
-"""Peak memory of the process that runs a step, by --resource-monitor, on 96x96x40x6 volumes and a
-T1w image of 170x256x256, in a worker that has done other steps before: with libraries, it keeps
-1 GB then. A fresh one takes 0.3 GB for motion, 1.1 for reference and tissue, 0.8 at most else."""
 
 EDGES = (
     ("motion", "reference", ("series",)),
@@ -110,7 +97,7 @@ def _share_cores(
 
 
 def _anatomy_node(run: AslRun, settings: Settings, at_once: int) -> pe.Node:
-    node = pe.Node(Anatomy(), name=anatomy_name(run), mem_gb=MEMORY_GB["anatomy"])
+    node = pe.Node(Anatomy(), name=anatomy_name(run), mem_gb=step_gb("anatomy", run))
     known = run.precomputed
     node.inputs.trait_set(
         t1w=str(run.t1w or ""),
@@ -135,7 +122,7 @@ def run_graph(run: AslRun, fingerprint: str, settings: Settings) -> pe.Workflow:
         "version": __version__,
         "out_dir": str(settings.out_dir),
     }
-    nodes = {name: _node(name, common) for name in STEPS}
+    nodes = {name: _node(name, run, common) for name in STEPS}
     nodes["deposit"].inputs.trait_set(
         fingerprint=fingerprint, spaces=settings.spaces, bridges=bridge_paths(settings)
     )
@@ -156,7 +143,7 @@ def report_graph(runs_of: Mapping[str, Sequence[str]], settings: Settings) -> pe
     """Return the workflow that writes the report of each participant."""
     whole = pe.Workflow(REPORTS, base_dir=str(settings.work_dir))
     for participant, runs in runs_of.items():
-        name, memory = identifier(f"sub-{participant}"), MEMORY_GB["report"]
+        name, memory = identifier(f"sub-{participant}"), NEEDS["report"].fixed
         node = pe.Node(outcome.Report(), name=name, mem_gb=memory)
         node.inputs.trait_set(
             participant=participant, runs=list(runs), out_dir=str(settings.out_dir)
@@ -178,7 +165,7 @@ def identifier(stem: str) -> str:
     return stem.replace("-", "_").replace("+", "_plus_")
 
 
-def _node(name: str, common: Mapping[str, Any]) -> pe.Node:
-    node = pe.Node(STEPS[name](), name=name, mem_gb=MEMORY_GB[name])
+def _node(name: str, run: AslRun, common: Mapping[str, Any]) -> pe.Node:
+    node = pe.Node(STEPS[name](), name=name, mem_gb=step_gb(name, run))
     node.inputs.trait_set(**common)
     return node

@@ -78,6 +78,16 @@ class Settings:
         return int(self.plugin.arguments.get("n_procs") or self.nprocs)
 
     @property
+    def memory_gb(self) -> float | None:
+        """What steps that run at once on this machine may take together; None: not limited."""
+        if self.plugin is not None and self.plugin.on_cluster:
+            return None
+        given = self.plugin.arguments.get("memory_gb") if self.plugin is not None else None
+        if given:
+            return float(given)
+        return self.mem_mb / 1024 if self.mem_mb else None
+
+    @property
     def worker_modules(self) -> tuple[str, ...]:
         """What the workers on this machine load before they are given a step."""
         steps = "cereflow_bids.workflow." + ("interfaces" if self.verbose else "quiet")
