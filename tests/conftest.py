@@ -7,6 +7,11 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+# The command limits them before numpy is loaded, which calls from within a test cannot.
+for library in ("OMP", "OPENBLAS", "MKL"):
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+os.environ.setdefault("ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "1")
+
 # No deadlines: a busy machine is no bug. CI draws the same examples each time.
 hypothesis.settings.register_profile(
     "house", deadline=None, derandomize=bool(os.environ.get("CI"))
