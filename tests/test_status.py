@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 
@@ -15,11 +16,14 @@ from cereflow_bids.bids import calls
 from cereflow_bids.bids.calls import Claims, call_at_work, claims
 from cereflow_bids.bids.overview import CALLS, Entry, as_json, overview
 from cereflow_bids.bids.reactivity_record import ReactivityRecord, write_reactivity
-from cereflow_bids.bids.status import Status, read_statuses, write_status
+from cereflow_bids.bids.status import State, Status, read_statuses, write_status
+from cereflow_bids.cli import participant
 from cereflow_bids.cli.status import main
 from cereflow_bids.errors import PendingError
 from cereflow_bids.workflow.anatomy import Anatomy
+from cereflow_bids.workflow.plan import Plan
 from cereflow_bids.workflow.progress import recording
+from cereflow_bids.workflow.settings import Settings
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "processing.md"
 
@@ -104,6 +108,20 @@ def test_the_exit_code_says_the_worst(out, kept, code, capsys):
         assert main([str(out)]) == code
         assert main([str(out), "--json"]) == code
     assert f'"exit_code": {code}' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("done", 0), ("pending", 3)]
+    + [(state, 1) for state in get_args(State) if state not in ("done", "pending")],
+)
+def test_a_call_ends_well_only_when_every_run_has(state, code, tmp_path, monkeypatch):
+    # Another call may be at any point of a run that this one left to it.
+    statuses = [Status("sub-01", "01", state, message="left out"), Status("sub-02", "02", "done")]
+    monkeypatch.setattr(participant, "make_plan", lambda *_, **__: Plan((), (), (), {}))
+    monkeypatch.setattr(participant, "run_participants", lambda *_: statuses)
+    settings = Settings(tmp_path, tmp_path / "out", tmp_path / "work", validate=False)
+    assert participant.run(settings) == code
 
 
 def test_a_failed_reactivity_map_is_a_failure(tmp_path, capsys):
