@@ -64,8 +64,8 @@ def test_an_empty_control_does_not_take_the_others_along(empty, tmp_path):
     brain = np.zeros(SHAPE)
     brain[4:15, 6:19, 2:9] = 1
     images = {
-        "series": series, "deltam": np.full(SHAPE, 2.0), "mask": brain, "brain": brain,
-        "gm": brain, "wm": brain,
+        "series": series, "aslref": 200 * brain, "deltam": np.full(SHAPE, 2.0), "mask": brain,
+        "brain": brain, "gm": brain, "wm": brain,
     }  # fmt: skip
     paths = {
         k: save(data, affine_at((0, 0, 0)), tmp_path / f"{k}.nii") for k, data in images.items()
