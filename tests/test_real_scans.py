@@ -1,5 +1,6 @@
 """Vendor ZIPs to maps and reports: numbers against the console, and nobody's name anywhere."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pandas as pd
 import pytest
 from identity import identifying_texts, leaks
 
+from cereflow_bids.bids.derivatives import DerivativeWriter
+from cereflow_bids.bids.spec import output_specs
 from cereflow_bids.cli.cereflow import main
+from cereflow_bids.regions.atlas import PACKAGED
 
 SCANS = (
     "philips_pcasl3d_1delay_t1",
@@ -114,6 +118,20 @@ def test_the_brain_lies_as_in_the_template(derivatives):
     for axis in (1, 2):
         flipped = np.flip(grey, axis)
         assert np.corrcoef(cbf[inside], flipped[inside])[0, 1] < upright - 0.1
+
+
+@pytest.mark.parametrize("stem", SCANS)
+def test_every_output_is_in_the_contract(derivatives, stem):
+    out = derivatives(stem)
+    writer, allowed = DerivativeWriter(out), set()
+    for key, spec in output_specs().items():
+        if spec.when != "group level":
+            for atlas, space in itertools.product(PACKAGED, ("", "T1w")):
+                allowed.add(writer.path(key, "sub-01", "01", atlas=atlas, space=space))
+    sidecars = {path.with_name(path.name.partition(".")[0] + ".json") for path in allowed}
+    found = {path for path in (out / "sub-01").rglob("*") if path.is_file()}
+    assert found - allowed - sidecars == set()
+    assert len(found) > 30
 
 
 @pytest.mark.parametrize("stem", SCANS)
